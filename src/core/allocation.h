@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Which host port a forward gets. Pure: sockets are behind PortBinder.
+
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "core/desired.h"
+
+namespace vf {
+
+// Listening sockets, one per address, all on the same port.
+struct BoundPort {
+  Port port;
+  std::vector<IpAddress> addresses;  // fewer than claimed where the host has no ::1
+  std::vector<Fd> listeners;
+};
+
+class PortBinder {
+ public:
+  virtual ~PortBinder() = default;
+  // Listens on `port` at every address of the claim, or at none. No port: the kernel chooses one
+  // that is free at all of them. PortBusy when a process holds it; NotAllowed, Failed otherwise.
+  virtual Result<BoundPort> bind(const HostClaim& claim, std::optional<Port> port) = 0;
+};
+
+// Tries, in this order: `sticky` (the port it had before in this run of its domain), the claimed
+// port, then what on-busy says. Ports that the policy forbids are passed over.
+// Errors: PortBusy naming the port, and the binder's.
+Result<BoundPort> allocate(const HostClaim& claim, std::optional<Port> sticky, const Policy& policy,
+                           PortBinder& binder);
+
+}  // namespace vf

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// A new document, or an edit of one that others write to as well: what is not ours stays, and the
+// result is what virDomainSetMetadata takes. That call declares our namespace under a prefix of its
+// own at the root and puts every element without a namespace into it, and fails when the root
+// declares that prefix already. So our elements lose their namespace here, and no declaration of
+// the root may use the prefix or stand as the default for elements that now have none.
+
+#include <libxml/tree.h>
+
+#include <algorithm>
+#include <memory>
+#include <set>
+
+#include "base/printable.h"
+#include "core/definition_reader.h"
+#include "core/definition_schema.h"
+#include "core/definition_xml.h"
+#include "core/xml_document.h"
+
+namespace vf {
+namespace {
+
+constexpr std::string_view written_prefix = "vf";
+
+bool is_ours(const xmlNs* ns) {
+  return namespace_of(ns) == metadata_namespace;
+}
+
+bool is_blank(const xmlNode* node) {
+  return node && xmlIsBlankNode(node) == 1;
+}
+
+template <typename Visit>
+void for_each_element(xmlNode* element, const Visit& visit) {
+  visit(element);
+  for (xmlNode* child = element->children; child; child = child->next)
+    if (child->type == XML_ELEMENT_NODE) for_each_element(child, visit);
+}
+
+std::string unused_prefix(xmlNode* root) {
+  std::set<std::string, std::less<>> used{std::string(written_prefix)};
+  for_each_element(root, [&](const xmlNode* element) {
+    for (const xmlNs* ns = element->nsDef; ns; ns = ns->next)
+      used.emplace(view(ns->prefix));
+  });
+  for (int number = 1;; ++number) {
+    std::string prefix = "ns" + std::to_string(number);
+    if (!used.contains(prefix)) return prefix;
+  }
+}
+
+void drop_declarations_of_ours(xmlNode* element) {
+  for (xmlNs** link = &element->nsDef; *link;) {
+    xmlNs* ns = *link;
+    if (is_ours(ns)) {
+      *link = ns->next;
+      xmlFreeNs(ns);
+    } else {
+      link = &ns->next;
+    }
+  }
+}
+
+void leave_namespace(xmlNode* root) {
+  std::set<xmlNode*> were_ours;
+  for_each_element(root, [&](xmlNode* element) {
+    if (is_ours(element->ns) || !element->ns) were_ours.insert(element);
+    if (is_ours(element->ns)) element->ns = nullptr;
+    for (xmlAttr* attribute = element->properties; attribute;) {
+      xmlAttr* next = attribute->next;
+      if (is_ours(attribute->ns)) {
+        if (xmlHasNsProp(element, attribute->name, nullptr))
+          xmlRemoveProp(attribute);
+        else
+          attribute->ns = nullptr;
+      }
+      attribute = next;
+    }
+  });
+  for_each_element(root, drop_declarations_of_ours);
+
+  // A default or a prefix that stood in the way moves to a prefix of its own.
+  for_each_element(root, [&](xmlNode* element) {
+    if (!were_ours.contains(element)) return;
+    for (xmlNs* ns = element->nsDef; ns; ns = ns->next) {
+      const bool clashes = element == root && view(ns->prefix) == written_prefix;
+      if (ns->prefix && !clashes) continue;
+      if (view(ns->href).empty()) continue;
+      const std::string prefix = unused_prefix(root);
+      xmlFree(const_cast<xmlChar*>(ns->prefix));
+      ns->prefix = xmlStrdup(xml_text(prefix.c_str()));
+    }
+    const xmlNs* in_scope = xmlSearchNs(element->doc, element, nullptr);
+    if (in_scope && !view(in_scope->href).empty()) xmlNewNs(element, xml_text(""), nullptr);
+  });
+}
+
+template <typename Element>
+void set_attributes(xmlNode* node, const AttributeTable<Element>& table, const Element& element) {
+  for (const auto& row : table)
+    if (const auto value = row.write(element))
+      xmlNewProp(node, xml_text(std::string(row.name).c_str()), xml_text(value->c_str()));
+}
+
+xmlNode* new_child(xmlNode* parent, const char* name) {
+  xmlNode* child = xmlNewDocNode(parent->doc, nullptr, xml_text(name), nullptr);
+  if (!child) std::abort();
+  return xmlAddChild(parent, child);
+}
+
+// The document for an edit, without our namespace; `errors` when it cannot be edited.
+Result<XmlDocument> editable(std::string_view xml) {
+  if (xml.empty()) return XmlDocument::make("forwards");
+  XmlProblem problem;
+  auto document = XmlDocument::read(xml, definition_limits,
+                                    /*positions=*/true, problem);
+  if (!document)
+    return Unexpected(ErrorCode::invalid_argument, "the metadata cannot be edited: line " +
+                                                       std::to_string(problem.line) + ": " +
+                                                       problem.found);
+  const std::string_view home = namespace_of(document->root()->ns);
+  if (view(document->root()->name) != "forwards" || (!home.empty() && home != metadata_namespace))
+    return Unexpected(ErrorCode::invalid_argument,
+                      "the metadata cannot be edited: its element is not ours but <" +
+                          printable(view(document->root()->name), 80) + ">");
+  return *std::move(document);
+}
+
+bool is_forward(const xmlNode* node) {
+  return node->type == XML_ELEMENT_NODE && !node->ns && view(node->name) == "forward";
+}
+
+// The identity of a forward in an unprefixed document, also of one that is wrong where it can be
+// told; else empty.
+std::string identity_of(const xmlNode* element) {
+  RawElement raw{.name = "forward"};
+  for (const xmlAttr* attribute = element->properties; attribute; attribute = attribute->next)
+    if (!attribute->ns)
+      raw.attributes.push_back(
+          {.name = std::string(view(attribute->name)), .value = attribute_value(attribute)});
+  std::vector<DefinitionError> errors;
+  const auto forward = read_forward(raw, errors);
+  if (forward) return forward->identity();
+  return errors.empty() ? std::string() : errors.front().identity;
+}
+
+// A forward takes the white space in front of it along.
+void remove_with_space(xmlNode* node) {
+  xmlNode* space = node->prev;
+  xmlUnlinkNode(node);
+  xmlFreeNode(node);
+  if (!is_blank(space)) return;
+  xmlUnlinkNode(space);
+  xmlFreeNode(space);
+}
+
+bool has_content(const xmlNode* root) {
+  if (root->properties) return true;
+  for (const xmlNode* child = root->children; child; child = child->next)
+    if (!is_blank(child)) return true;
+  return false;
+}
+
+xmlNode* new_forward(xmlNode* root, const ForwardDefinition& forward) {
+  xmlNode* element = xmlNewDocNode(root->doc, nullptr, xml_text("forward"), nullptr);
+  if (!element) std::abort();
+  set_attributes(element, forward_attributes(), forward);
+  return element;
+}
+
+}  // namespace
+
+Result<std::string> with_forward_added(std::string_view xml, const ForwardDefinition& forward) {
+  auto document = editable(xml);
+  if (!document) return Unexpected(std::move(document).error());
+  xmlNode* root = document->root();
+  leave_namespace(root);
+
+  const std::string identity = forward.identity();
+  xmlNode* last = nullptr;
+  for (xmlNode* child = root->children; child; child = child->next) {
+    if (!is_forward(child)) continue;
+    last = child;
+    if (identity_of(child) != identity) continue;
+    const int line = document->line(child);
+    return Unexpected(ErrorCode::invalid_argument,
+                      "there is a forward \"" + printable(identity, 160) + "\" already, in line " +
+                          std::to_string(line) + " of the metadata");
+  }
+
+  xmlNode* element = new_forward(root, forward);
+  xmlNode* space = last ? last->prev : root->children;
+  if (!root->children) {
+    // Laid out as virDomainGetMetadata does.
+    xmlAddChild(root, xmlNewDocText(root->doc, xml_text("\n  ")));
+    xmlAddChild(root, element);
+    xmlAddChild(root, xmlNewDocText(root->doc, xml_text("\n")));
+  } else if (last) {
+    xmlAddNextSibling(last, element);
+    if (is_blank(space)) xmlAddPrevSibling(element, xmlDocCopyNode(space, root->doc, 1));
+  } else {
+    xmlAddPrevSibling(root->children, element);
+    if (is_blank(space)) xmlAddPrevSibling(element, xmlDocCopyNode(space, root->doc, 1));
+  }
+  std::string result = element_text(root);
+  if (result.size() > DefinitionLimits::document_bytes)
+    return Unexpected(ErrorCode::invalid_argument,
+                      "the metadata would be larger than " +
+                          std::to_string(DefinitionLimits::document_bytes) + " bytes");
+  return result;
+}
+
+Result<std::string> with_forward_removed(std::string_view xml, std::string_view identity) {
+  auto document = editable(xml);
+  if (!document) return Unexpected(std::move(document).error());
+  xmlNode* root = document->root();
+  leave_namespace(root);
+
+  bool removed = false;
+  for (xmlNode* child = root->children; child;) {
+    xmlNode* next = child->next;
+    if (is_forward(child) && identity_of(child) == identity) {
+      remove_with_space(child);
+      removed = true;
+    }
+    child = next;
+  }
+  if (!removed)
+    return Unexpected(ErrorCode::no_such_forward,
+                      "the metadata has no forward \"" + printable(identity, 160) + '"');
+  if (!has_content(root)) return std::string();
+  if (is_blank(root->children) && !root->children->next) remove_with_space(root->children);
+  return element_text(root);
+}
+
+std::string write_definitions(const Definitions& definitions) {
+  const XmlDocument document = XmlDocument::make("forwards");
+  xmlNode* root = document.root();
+  for (const ForwardDefinition& forward : definitions.forwards)
+    xmlAddChild(root, new_forward(root, forward));
+  if (definitions.automatic) {
+    xmlNode* automatic = new_child(root, "auto");
+    set_attributes(automatic, auto_attributes(), *definitions.automatic);
+    for (const AutoRule& rule : definitions.automatic->rules)
+      set_attributes(new_child(automatic, "rule"), rule_attributes(), rule);
+  }
+  if (definitions.ssh) set_attributes(new_child(root, "ssh"), ssh_attributes(), *definitions.ssh);
+  // Without a namespace until here, so that the elements need not point to it.
+  xmlNewNs(root, xml_text(std::string(metadata_namespace).c_str()), nullptr);
+  return element_text(root, /*indented=*/true);
+}
+
+}  // namespace vf

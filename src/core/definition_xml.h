@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Definitions from and to XML, on libxml2: no network, no entities, no DTD, bounded depth and size.
+
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "core/definition.h"
+
+namespace vf {
+
+// One thing wrong in a document. `line` counts from 1 in the text that was parsed; `attribute` is
+// empty when the element itself is wrong; `found` is printable and cut to 80 characters.
+struct DefinitionError {
+  int line = 0;
+  std::string element;
+  std::string attribute;
+  std::string found;
+  std::string allowed;
+  std::string identity;  // of the forward that is wrong, where one can be told
+
+  // "line 3: <forward> host-port="99999": allowed are 1-65535 or a range like 8000-8009",
+  // "line 4: <forwrd>: unknown element in <forwards>; allowed are <forward>, <auto> and
+  // <ssh>"
+  std::string text() const;
+
+  friend bool operator==(const DefinitionError&, const DefinitionError&) = default;
+};
+
+// What could be read and everything that could not: a bad forward is left out and reported, its
+// good siblings stand. An <auto> with anything wrong in it is read as enabled="no", since the rules
+// that are left could forward what the wrong one blocks. A document that is not well-formed, too
+// large or not ours gives no definitions and at least one error. Ordered by line; past
+// DefinitionLimits::errors the last one says that there are more.
+struct ParsedDefinitions {
+  Definitions definitions;
+  std::vector<DefinitionError> errors;
+};
+
+// `xml` is the element as libvirt hands it out: with namespace (hook, domain XML) or without any
+// (virDomainGetMetadata drops prefix and xmlns). An empty text is an empty document without errors.
+ParsedDefinitions parse_definitions(std::string_view xml);
+
+// The attributes of one <forward> as the command line and D-Bus give them, by the same checks.
+// Errors are InvalidArgument, one line per wrong attribute.
+Result<ForwardDefinition> parse_forward(
+    const std::vector<std::pair<std::string, std::string>>& attributes);
+
+// Edits keep what other tools wrote: unknown content, order, comments inside, foreign attributes.
+// `xml` may be empty (a new element is made). The result has neither prefix nor namespace for what
+// is ours, as virDomainSetMetadata (with "vf" as the key) wants it. InvalidArgument when `xml`
+// cannot be parsed at all, and for an identity that a forward of it has already, right or wrong.
+Result<std::string> with_forward_added(std::string_view xml, const ForwardDefinition& forward);
+// Removes every forward of that identity. An empty text when nothing is left: the element itself
+// can go. NoSuchForward when no forward has that identity.
+Result<std::string> with_forward_removed(std::string_view xml, std::string_view identity);
+
+// The whole as a new document with our namespace as the default, attributes at their defaults left
+// out.
+std::string write_definitions(const Definitions& definitions);
+
+// The element of ours inside a domain's XML, with its namespaces declared; empty when there is
+// none. Fails when `domain_xml` has one but is not well-formed.
+Result<std::string> forwards_element(std::string_view domain_xml);
+
+}  // namespace vf

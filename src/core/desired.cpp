@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "core/desired.h"
+
+#include <algorithm>
+
+#include "core/forward_view.h"
+
+namespace vf {
+namespace {
+
+HostClaim claim_of(const ForwardDefinition& definition) {
+  HostClaim claim;
+  claim.default_addresses = !definition.host_address;
+  if (definition.host_address)
+    claim.addresses = {*definition.host_address};
+  else
+    claim.addresses = {IpAddress::loopback4(), IpAddress::loopback6()};
+  if (const auto* ports = std::get_if<PortRange>(&definition.host)) claim.port = ports->low();
+  claim.on_busy = definition.on_busy;
+  return claim;
+}
+
+// What the metadata may say and this version does not serve; empty when it does.
+std::string missing_feature(const ForwardDefinition& definition) {
+  const auto names = [](std::string_view what) {
+    return std::string(what) + " is not supported by this version";
+  };
+  if (definition.protocol != Protocol::tcp) return names("protocol=\"udp\"");
+  if (std::holds_alternative<SocketPath>(definition.guest)) return names("guest-socket");
+  if (std::holds_alternative<SocketPath>(definition.host)) return names("host-socket");
+  if (definition.proxy_protocol != ProxyProtocol::none) return names("proxy-protocol=\"v2\"");
+  if (definition.idle_timeout) return names("idle-timeout");
+  if (definition.transport != Transport::automatic && definition.transport != Transport::tcp)
+    return names("transport=\"" + std::string(text(definition.transport)) + '"');
+  if (definition.offload != Offload::automatic && definition.offload != Offload::none)
+    return names("offload=\"" + std::string(text(definition.offload)) + '"');
+  return {};
+}
+
+// Fills in why a forward is not served, if so.
+void judge(SingleForward& forward, const Policy& policy) {
+  const auto refuse = [&](ForwardState state, std::string reason) {
+    forward.refused = state;
+    forward.reason = std::move(reason);
+  };
+  if (!forward.spec.enabled) return refuse(ForwardState::disabled, "enabled=\"no\"");
+  if (auto allowed = check(policy, forward.spec); !allowed)
+    return refuse(ForwardState::denied, allowed.error().message);
+  if (std::string missing = missing_feature(forward.spec); !missing.empty())
+    refuse(ForwardState::failed, std::move(missing));
+}
+
+}  // namespace
+
+std::optional<Port> SingleForward::guest_port() const {
+  const auto* ports = std::get_if<PortRange>(&spec.guest);
+  return ports ? std::optional(ports->low()) : std::nullopt;
+}
+
+std::vector<SingleForward> expand(const std::vector<ForwardDefinition>& definitions,
+                                  const Policy& policy) {
+  std::vector<SingleForward> forwards;
+  for (const ForwardDefinition& definition : definitions) {
+    const std::string identity = definition.identity();
+    const auto* guest_ports = std::get_if<PortRange>(&definition.guest);
+    const auto* host_ports = std::get_if<PortRange>(&definition.host);
+    const std::uint32_t width = guest_ports ? guest_ports->width() : 1;
+    for (std::uint32_t offset = 0; offset < width; ++offset) {
+      SingleForward& single = forwards.emplace_back();
+      single.spec = definition;
+      if (guest_ports) single.spec.guest = PortRange(guest_ports->at(offset));
+      if (host_ports) single.spec.host = PortRange(host_ports->at(offset));
+      single.definition = identity;
+      single.id = forward_id(identity, width > 1, single.guest_port());
+      single.claim = claim_of(single.spec);
+      judge(single, policy);
+      if (forwards.size() > policy.forwards_per_domain) {
+        single.refused = ForwardState::denied;
+        single.reason = "more than " + std::to_string(policy.forwards_per_domain) +
+                        " forwards in one domain (" +
+                        policy.origin("limits", "forwards-per-domain") + ")";
+        return forwards;
+      }
+    }
+  }
+  return forwards;
+}
+
+}  // namespace vf

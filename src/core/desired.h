@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// From definitions to single forwards: each port of a range on its own, judged against the host
+// policy and against what this version can serve. Pure.
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/definition.h"
+#include "core/policy.h"
+
+namespace vf {
+
+// What is wanted of the host side of one forward.
+struct HostClaim {
+  std::vector<IpAddress> addresses;  // all of them get the same port
+  bool default_addresses = true;     // 127.0.0.1 and ::1; ::1 may be missing on the host
+  std::optional<Port> port;          // absent: any
+  OnBusy on_busy = OnBusy::next;
+
+  friend bool operator==(const HostClaim&, const HostClaim&) = default;
+};
+
+// One port or socket of one definition.
+struct SingleForward {
+  std::string id;          // forward_id()
+  std::string definition;  // identity
+  ForwardDefinition spec;  // with a range of width 1 on both sides
+  HostClaim claim;
+  // Why it is not served at all, if so: `disabled`, `denied` or `failed`.
+  std::optional<ForwardState> refused;
+  std::string reason;
+
+  std::optional<Port> guest_port() const;
+};
+
+std::vector<SingleForward> expand(const std::vector<ForwardDefinition>& definitions,
+                                  const Policy& policy);
+
+}  // namespace vf

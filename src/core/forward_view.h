@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// What people and programs see of forwards and domains: the content of D-Bus objects and of the
+// JSON of `virt-forward list`.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "core/vocabulary.h"
+
+namespace vf {
+
+struct ProcessView {
+  std::string name;
+  std::int64_t pid = 0;
+  std::string command;
+  friend bool operator==(const ProcessView&, const ProcessView&) = default;
+};
+
+// One forwarded port (a definition with a range gives one per port) or socket. Absent is unknown.
+struct ForwardView {
+  std::string domain;      // name of the domain
+  std::string uuid;        // of the domain
+  std::string id;          // unique within the domain; see forward_id()
+  std::string definition;  // identity of the definition that it comes from
+  std::string name;
+  std::string label;
+  Protocol protocol = Protocol::tcp;
+
+  std::optional<IpAddress> guest_address;
+  std::optional<Port> guest_port;
+  std::string guest_socket;
+
+  std::vector<IpAddress> host_addresses;  // where it really listens
+  std::optional<Port> host_port;          // the port really used
+  std::optional<Port> requested_port;     // absent: any free port was asked for
+  std::string host_socket;
+
+  std::string url;
+  std::optional<Transport> transport;  // absent while there is none
+  Offload offload = Offload::none;
+  ForwardState state = ForwardState::inactive;
+  bool proven = false;                     // state active: a connection got through to the guest
+  std::string reason;                      // never empty unless state is active
+  std::optional<std::int64_t> next_retry;  // Unix time, seconds
+  Origin origin = Origin::metadata;
+  std::optional<ProcessView> process;
+  bool live = false;    // in the running domain's metadata
+  bool config = false;  // in the metadata of its next start
+
+  friend bool operator==(const ForwardView&, const ForwardView&) = default;
+};
+
+// Counters change with every connection, so they are asked for and never announced.
+struct ForwardCounters {
+  std::uint64_t connections = 0;  // established now
+  std::uint64_t bytes_in = 0;     // from clients to the guest, since the forward began
+  std::uint64_t bytes_out = 0;    // from the guest to clients
+};
+
+struct DomainView {
+  std::string uuid;
+  std::string name;
+  std::optional<int> id;  // absent while it does not run
+  bool active = false;
+  bool persistent = true;
+  std::vector<std::string> problems;  // of its metadata, one line each
+  friend bool operator==(const DomainView&, const DomainView&) = default;
+};
+
+// A definition's identity for a single port or socket; "IDENTITY#GUESTPORT" for a port of a range.
+std::string forward_id(const std::string& identity, bool of_range, std::optional<Port> guest_port);
+
+// "127.0.0.1:8080" with the scheme in front where one is known; empty without a host port.
+std::string forward_url(const ForwardView& forward, std::string_view scheme);
+
+}  // namespace vf

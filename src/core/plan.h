@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// plan = diff(desired, actual). Pure: no clock, no socket, no callback. Planning what is already so
+// gives an empty plan.
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "core/desired.h"
+
+namespace vf {
+
+// Where the relay takes a forward's connections, and how many at once.
+struct RelayRoute {
+  std::vector<Endpoint> endpoints;  // in order of preference; empty: no way now
+  std::uint32_t max_connections = 0;
+  friend bool operator==(const RelayRoute&, const RelayRoute&) = default;
+};
+
+struct DesiredForward {
+  std::string key;
+  HostClaim claim;
+  std::optional<Port> sticky;
+  RelayRoute route;
+  bool serve = true;  // false: hold the port, the relay does not have it yet
+};
+
+struct ActualForward {
+  std::string key;
+  HostClaim claim;  // what it was bound for
+  Port port;
+  RelayRoute route;
+  bool served = false;  // the relay has it
+};
+
+// To be done in this order: what is removed frees its port for what is bound.
+struct Plan {
+  std::vector<std::string> remove;
+  std::vector<DesiredForward> bind;    // exact claims first, then those that can move
+  std::vector<DesiredForward> serve;   // bound before, now to be handed to the relay
+  std::vector<DesiredForward> update;  // served, with another route
+
+  bool empty() const { return remove.empty() && bind.empty() && serve.empty() && update.empty(); }
+};
+
+Plan plan(const std::vector<DesiredForward>& desired, const std::vector<ActualForward>& actual);
+
+}  // namespace vf

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Daemon to relay and back, over a SOCK_SEQPACKET socket. A packet holds one or more messages; the
+// descriptors that travel with it (SCM_RIGHTS) belong to its messages in order. Both ends run on
+// one host, so integers are in its native byte order.
+//
+// Each end says hello first. The hello's layout never changes; everything else belongs to a
+// version. The daemon stages adds, updates and removals, which take effect at its commit, all of
+// them or, where the connection ends before, none.
+//
+//   daemon                            relay
+//   hello                             hello
+//   add* update* remove* commit   ->  committed
+//   list                          ->  held* list-end
+//   statistics                    ->  counters* statistics-end
+//   shut-down                     ->  (ends)
+//                                     proven, failing (at any time)
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/address.h"
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace vf {
+
+// Where a forward's connections go: the addresses in order of preference. Empty: there is no way
+// now, and a client gets a reset.
+struct RelayTarget {
+  std::vector<Endpoint> endpoints;
+  friend bool operator==(const RelayTarget&, const RelayTarget&) = default;
+};
+
+// A forward as the relay serves it. `key` names it across restarts: "UUID/ID", 1 to 512 bytes.
+struct RelayForward {
+  std::string key;
+  RelayTarget target;
+  std::uint32_t max_connections = 0;  // 0: no bound
+  friend bool operator==(const RelayForward&, const RelayForward&) = default;
+};
+
+inline constexpr std::uint32_t relay_protocol_version = 1;
+inline constexpr std::size_t relay_packet_max_bytes = 64 * 1024;
+inline constexpr std::size_t relay_packet_max_fds = 253;  // SCM_MAX_FD
+inline constexpr std::size_t relay_key_max_bytes = 512;
+inline constexpr std::size_t relay_max_endpoints = 64;
+
+// What a relay of this version may do beyond its minimum. None yet: a relay that reaches guests by
+// more than TCP will say so here.
+enum class RelayCapability : std::uint32_t {};
+
+struct RelayHello {
+  std::uint32_t version = relay_protocol_version;
+  std::uint32_t capabilities = 0;
+  std::uint32_t pid = 0;
+  friend bool operator==(const RelayHello&, const RelayHello&) = default;
+};
+
+// A key that the relay holds already gets these listeners and this target instead of the old ones;
+// its connections go on.
+struct RelayAdd {
+  RelayForward forward;
+  std::vector<Fd> listeners;  // at most relay_packet_max_fds
+};
+
+struct RelayUpdate {
+  RelayForward forward;
+};
+
+enum class RelayRemoval : std::uint8_t { cut, drain };
+
+struct RelayRemove {
+  std::string key;
+  RelayRemoval removal = RelayRemoval::cut;
+};
+
+struct RelayCommit {
+  std::uint64_t sequence = 0;
+};
+
+struct RelayCommitted {
+  std::uint64_t sequence = 0;
+};
+
+struct RelayList {
+  std::uint64_t sequence = 0;
+};
+
+struct RelayHeld {
+  RelayForward forward;
+  bool proven = false;
+  std::vector<std::uint64_t> cookies;  // SO_COOKIE of each listener, in their order
+  std::vector<Fd> listeners;           // duplicates
+};
+
+struct RelayListEnd {
+  std::uint64_t sequence = 0;
+};
+
+struct RelayStatistics {
+  std::uint64_t sequence = 0;
+};
+
+struct RelayCounters {
+  std::string key;
+  std::uint64_t connections = 0;  // established now
+  std::uint64_t accepted = 0;     // since the forward began, as all that follow
+  std::uint64_t bytes_in = 0;     // from clients to the guest
+  std::uint64_t bytes_out = 0;    // from the guest to clients
+  std::uint64_t failures = 0;     // connections that never reached the guest
+  friend bool operator==(const RelayCounters&, const RelayCounters&) = default;
+};
+
+struct RelayStatisticsEnd {
+  std::uint64_t sequence = 0;
+};
+
+// The first connection got through to the guest, or the first since `failing`.
+struct RelayProven {
+  std::string key;
+};
+
+// A connection could not be made: errno of the last endpoint tried.
+struct RelayFailing {
+  std::string key;
+  std::int32_t error_number = 0;
+};
+
+struct RelayShutDown {};
+
+using RelayMessage =
+    std::variant<RelayHello, RelayAdd, RelayUpdate, RelayRemove, RelayCommit, RelayCommitted,
+                 RelayList, RelayHeld, RelayListEnd, RelayStatistics, RelayCounters,
+                 RelayStatisticsEnd, RelayProven, RelayFailing, RelayShutDown>;
+
+// A packet in the making, or one that is ready to be sent.
+struct RelayPacket {
+  std::vector<std::uint8_t> bytes;
+  std::vector<Fd> fds;
+
+  bool empty() const { return bytes.empty(); }
+  // Takes the message's descriptors over and returns true; where it does not fit beside what is
+  // there already, it is left untouched. A message that is within the limits above fits into an
+  // empty packet; any other never does.
+  [[nodiscard]] bool append(RelayMessage& message);
+};
+
+// Every message of a packet. An Error for anything that the encoder could not have made: all
+// lengths, counts and numbers are checked, and `fds` are closed.
+Result<std::vector<RelayMessage>> decode_relay_packet(std::span<const std::uint8_t> bytes,
+                                                      std::vector<Fd> fds);
+
+}  // namespace vf
