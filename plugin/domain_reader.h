@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The calls that read and write domains. Each may block: for workers.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "plugin/domain_snapshot.h"
+#include "plugin/libvirt_handles.h"
+#include "plugin/libvirt_host.h"
+
+namespace vf {
+
+// One domain as it was when the reading began.
+struct DomainReading {
+  std::uint64_t sequence = 0;  // grows with the time of reading
+  std::string uuid;
+  // Without `serving`, which depends on what was seen before; nothing when there is no such domain.
+  std::optional<DomainSnapshot> snapshot;
+  // Paused because it is being started, restored or migrated: whether the guest can run here was
+  // settled before, or is not yet.
+  bool arriving = false;
+};
+
+struct FullReading {
+  std::uint64_t sequence = 0;  // of the list: what is not in it was gone then
+  std::vector<DomainReading> domains;
+};
+
+// The elements without prefix, as virDomainGetMetadata gives them.
+struct MetadataReading {
+  std::uint64_t sequence = 0;
+  std::string uuid;
+  std::string live;
+  std::string config;
+};
+
+Result<DomainReading> read_domain(virConnectPtr connect, const std::string& uuid);
+Result<FullReading> read_all_domains(virConnectPtr connect);
+// NoSuchDomain when it is gone.
+Result<MetadataReading> read_metadata(virConnectPtr connect, const std::string& uuid);
+
+// See LibvirtHost::edit_metadata(). What is stored afterwards; after an error, what was before.
+Result<MetadataReading> write_metadata(virConnectPtr connect, const std::string& uuid,
+                                       MetadataTarget target, const LibvirtHost::Edit& edit);
+
+}  // namespace vf

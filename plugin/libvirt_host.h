@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// One libvirt connection, kept up: opens, watches, notices its death, reconnects with back-off and
+// reads everything anew after each reconnect. Blocking calls run in a worker, never on the main
+// loop. Every function here is called on the main context's thread, and so is every callback.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "plugin/domain_snapshot.h"
+
+namespace vf {
+
+// Which metadata an edit goes to; at least one of them.
+struct MetadataTarget {
+  bool live = false;
+  bool config = false;
+};
+
+class LibvirtHost {
+ public:
+  // What the host reports. A snapshot is only reported when it differs from the last one.
+  struct Observer {
+    virtual ~Observer() = default;
+    // All domains, after each (re)connect and at each slow periodic resync. A domain that is not
+    // in it is gone.
+    virtual void resynced(const std::vector<DomainSnapshot>& domains) = 0;
+    virtual void domain_changed(const DomainSnapshot& domain) = 0;
+    virtual void domain_gone(const std::string& uuid) = 0;
+    // Trusted addresses of a running domain, best first (DESIGN: "Guest addresses"); none once it
+    // has stopped. Goes on while the connection is down: the kernel tells, not libvirt.
+    virtual void addresses_changed(const std::string& uuid,
+                                   const std::vector<IpAddress>& addresses) = 0;
+    // `reason` is empty when the connection came up. While it is down nothing is known to change,
+    // and the last snapshots stand.
+    virtual void connection_changed(bool connected, const std::string& reason) = 0;
+  };
+
+  // Nothing happens before start(); `uri` as in virsh ("qemu:///system").
+  LibvirtHost(std::string uri, Observer& observer);
+  ~LibvirtHost();
+  LibvirtHost(const LibvirtHost&) = delete;
+  LibvirtHost& operator=(const LibvirtHost&) = delete;
+
+  void start();
+  bool connected() const;
+  const std::string& uri() const;
+
+  // "Something may have changed": reads one domain again, soon. Calls coalesce.
+  void refresh(const std::string& uuid);
+  void refresh_all();
+  // Calls `done` when all that libvirt knew at the time of this call has been reported: later than
+  // now and soon, by reading all domains. Also when the connection is down or goes down meanwhile.
+  void catch_up(std::function<void()> done);
+
+  // Replaces our element of one domain: reads it, asks `edit` for the new element (empty: remove
+  // it), writes, reads back and tries again when another writer came between, a few times. Edits
+  // of one domain run one after the other. `edit` runs in the worker: it may not touch the caller.
+  // With both targets each is edited from its own present content.
+  // The change is reported before `done` hears of it; after an error both sides are as they were.
+  // Errors: NoSuchDomain, DomainNotRunning (live asked, not running), NotAllowed, Failed, and
+  // whatever `edit` returned. Once the host is destroyed `done` is not called any more.
+  using Edit = std::function<Result<std::string>(const std::string& element)>;
+  void edit_metadata(const std::string& uuid, MetadataTarget target, Edit edit,
+                     std::function<void(Result<void>)> done);
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace vf

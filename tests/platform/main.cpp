@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+
+#include "private_network.h"
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  if (!::testing::GTEST_FLAG(list_tests) && !vf::test::enter_private_network()) {
+    std::perror("network namespace");
+    return 1;
+  }
+  return RUN_ALL_TESTS();
+}

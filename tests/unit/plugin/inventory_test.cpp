@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "plugin/inventory.h"
+
+#include <gtest/gtest.h>
+
+namespace vf {
+namespace {
+
+using Outcome = Inventory::Outcome;
+
+DomainReading reading(std::uint64_t sequence, const std::string& uuid, std::optional<int> id = 1) {
+  DomainReading result{sequence, uuid, DomainSnapshot{}, false};
+  result.snapshot->uuid = uuid;
+  result.snapshot->id = id;
+  result.snapshot->active = id.has_value();
+  return result;
+}
+
+DomainReading nothing(std::uint64_t sequence, const std::string& uuid) {
+  return {sequence, uuid, std::nullopt, false};
+}
+
+TEST(Inventory, TellsWhatChanged) {
+  Inventory inventory;
+  EXPECT_EQ(inventory.apply(reading(1, "a")), Outcome::changed);
+  EXPECT_EQ(inventory.apply(reading(2, "a")), Outcome::unchanged);
+  EXPECT_EQ(inventory.apply(reading(3, "a", std::nullopt)), Outcome::changed);
+  EXPECT_EQ(inventory.apply(nothing(4, "a")), Outcome::gone);
+  EXPECT_EQ(inventory.apply(nothing(5, "a")), Outcome::unchanged);
+  EXPECT_EQ(inventory.find("a"), nullptr);
+}
+
+TEST(Inventory, AnOlderReadingNeverReplacesANewerOne) {
+  Inventory inventory;
+  inventory.apply(reading(5, "a"));
+  EXPECT_EQ(inventory.apply(reading(4, "a", std::nullopt)), Outcome::unchanged);
+  EXPECT_EQ(inventory.apply(MetadataReading{3, "a", "<old/>", ""}), Outcome::unchanged);
+  EXPECT_TRUE(inventory.find("a")->active);
+  inventory.apply(nothing(7, "a"));
+  EXPECT_EQ(inventory.apply(reading(6, "a")), Outcome::unchanged);
+  EXPECT_EQ(inventory.find("a"), nullptr);
+}
+
+TEST(Inventory, AListTakesWhatIsNotInItButNotWhatCameLater) {
+  Inventory inventory;
+  inventory.apply(reading(1, "old"));
+  inventory.apply(reading(9, "newer"));
+  inventory.apply(nothing(8, "stopped"));
+  // Listed at 5, when "newer" was not there yet and "stopped" still was.
+  inventory.apply(FullReading{5, {reading(6, "a"), reading(7, "stopped")}});
+  EXPECT_EQ(inventory.find("old"), nullptr);
+  EXPECT_NE(inventory.find("newer"), nullptr);
+  EXPECT_EQ(inventory.find("stopped"), nullptr);
+  EXPECT_EQ(inventory.domains().size(), 2u);
+}
+
+TEST(Inventory, MetadataAloneIsTakenOver) {
+  Inventory inventory;
+  EXPECT_EQ(inventory.apply(MetadataReading{1, "a", "<x/>", ""}), Outcome::unchanged);
+  inventory.apply(reading(2, "a"));
+  EXPECT_EQ(inventory.apply(MetadataReading{3, "a", "<x/>", "<y/>"}), Outcome::changed);
+  EXPECT_EQ(inventory.find("a")->live_metadata, "<x/>");
+  EXPECT_EQ(inventory.find("a")->config_metadata, "<y/>");
+  EXPECT_EQ(inventory.apply(MetadataReading{4, "a", "<x/>", "<y/>"}), Outcome::unchanged);
+}
+
+TEST(Inventory, ADestinationServesWhenItsGuestRuns) {
+  Inventory inventory;
+  DomainReading arriving = reading(1, "a");
+  arriving.arriving = true;
+  inventory.apply(arriving);
+  EXPECT_FALSE(inventory.find("a")->serving);
+  inventory.apply(reading(2, "a"));
+  EXPECT_TRUE(inventory.find("a")->serving);
+}
+
+TEST(Inventory, ASourceServesUntilItIsGone) {
+  Inventory inventory;
+  inventory.apply(reading(1, "a"));
+  DomainReading leaving = reading(2, "a");
+  leaving.arriving = true;
+  inventory.apply(leaving);
+  EXPECT_TRUE(inventory.find("a")->serving);
+  // Another run, paused before it began.
+  leaving.sequence = 3;
+  leaving.snapshot->id = 2;
+  inventory.apply(leaving);
+  EXPECT_FALSE(inventory.find("a")->serving);
+}
+
+}  // namespace
+}  // namespace vf
