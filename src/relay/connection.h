@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <span>
+
+#include "base/fd.h"
+#include "relay/context.h"
+#include "relay/flow.h"
+#include "relay/loop.h"
+#include "wire/relay.h"
+
+namespace vf {
+
+inline constexpr std::chrono::seconds connect_timeout{5};
+
+// A client's connection and the one to the guest that is made for it. Until the guest answers
+// nothing is read from the client: what it sends early stays in its socket.
+class Connection final : private FlowIo, private Task, private Timer {
+ public:
+  // What becomes of a connection, told to its forward. ended() comes once and last.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual void reached_guest() = 0;
+    virtual void missed_guest(int error_number) = 0;
+    virtual void carried(std::uint64_t to_guest, std::uint64_t to_client) = 0;
+    virtual void ended(Connection& connection) = 0;
+  };
+  using Place = std::list<std::unique_ptr<Connection>>::iterator;
+
+  // Takes two descriptors of the budget that the caller has set aside.
+  Connection(RelayContext& context, Owner& owner, std::shared_ptr<const RelayTarget> target,
+             Fd client);
+  ~Connection() override;
+
+  // Begins to connect; may end the connection.
+  void start();
+  // Resets both sides and ends.
+  void cut() { end(true); }
+
+  Place place;  // in its owner's list
+
+ private:
+  enum class State : std::uint8_t { connecting, flowing, ended };
+
+  // One of the two descriptors, as the loop sees it.
+  struct End final : Handler {
+    End(Connection& its_connection, Side its_side) : connection(its_connection), side(its_side) {}
+    void ready(std::uint32_t events) override { connection.ready(side, events); }
+    Connection& connection;
+    Fd fd;
+    Side side;
+  };
+
+  ssize_t read(Side side, std::span<std::uint8_t> into) override;
+  ssize_t write(Side side, std::span<const std::uint8_t> from) override;
+  int shut_down_write(Side side) override;
+  void run() override { pump(); }  // as a Task
+  void expired() override;         // as a Timer
+
+  End& at(Side side) { return side == Side::client ? client_ : guest_; }
+  void ready(Side side, std::uint32_t events);
+  void connect();
+  int try_connect(const Endpoint& endpoint);
+  void connected();
+  void connect_failed(int error_number);
+  void pump();
+  void end(bool reset);
+
+  RelayContext& context_;
+  Owner& owner_;
+  std::shared_ptr<const RelayTarget> target_;
+  End client_{*this, Side::client};
+  End guest_{*this, Side::guest};
+  Flow flow_;
+  std::uint32_t endpoint_ = 0;  // that is being tried
+  State state_ = State::connecting;
+};
+
+}  // namespace vf

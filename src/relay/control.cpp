@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "relay/control.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <utility>
+
+#include "glib/packet_channel.h"
+#include "relay/log.h"
+
+namespace vf {
+namespace {
+
+constexpr std::size_t max_sessions = 8;
+constexpr std::size_t max_queries = 16;
+constexpr PacketChannel::Limits limits{relay_packet_max_bytes, relay_packet_max_fds, 4u << 20};
+
+}  // namespace
+
+// A daemon's connection. Long answers are made packet by packet as the daemon reads them, so that
+// duplicates of a few thousand listeners never exist at once.
+class ControlServer::Session {
+ public:
+  Session(ControlServer& server, Fd socket)
+      : server_(server),
+        channel_(
+            std::move(socket), limits,
+            [this](std::span<const std::uint8_t> bytes, std::vector<Fd> fds) {
+              receive(bytes, std::move(fds));
+            },
+            [this](const std::string& reason) { server_.closed(*this, reason); },
+            [this] { answer(); }, server.context_) {
+    send(RelayHello{relay_protocol_version, 0, static_cast<std::uint32_t>(getpid())});
+  }
+
+  void send(RelayMessage message) {
+    RelayPacket packet;
+    if (packet.append(message)) channel_.send(std::move(packet.bytes), std::move(packet.fds));
+  }
+
+ private:
+  struct Query {
+    bool list;
+    std::uint64_t sequence;
+    std::string told;  // the last key that was answered
+  };
+
+  void receive(std::span<const std::uint8_t> bytes, std::vector<Fd> fds) {
+    if (ended_) return;
+    auto messages = decode_relay_packet(bytes, std::move(fds));
+    if (!messages) return fail(messages.error().message);
+    for (RelayMessage& message : *messages) {
+      const auto taken = std::visit([this](auto& typed) { return take(typed); }, message);
+      if (!taken) return fail(taken.error().message);
+      if (ended_) return;
+    }
+    answer();
+  }
+
+  // The connection ends in the next turn: this object is still on the stack.
+  void fail(const std::string& reason) {
+    ended_ = true;
+    log_line(LogLevel::warning, "control connection dropped" + log_field("reason", reason));
+    closing_ = after(
+        std::chrono::milliseconds(0), [this, reason] { server_.closed(*this, reason); },
+        server_.context_);
+  }
+
+  Result<void> take(RelayHello& hello) {
+    if (greeted_) return unexpected();
+    if (hello.version != relay_protocol_version)
+      return Unexpected(ErrorCode::not_supported,
+                        "it speaks protocol " + std::to_string(hello.version) + ", this relay " +
+                            std::to_string(relay_protocol_version));
+    greeted_ = true;
+    server_.greeted(*this);
+    return {};
+  }
+  template <typename Change>
+  requires requires(ServedForwards& table, Change change) { table.stage(std::move(change)); }
+  Result<void> take(Change& change) {
+    if (!greeted_) return unexpected();
+    return server_.table_->stage(std::move(change));
+  }
+  Result<void> take(RelayCommit& commit) {
+    if (!greeted_) return unexpected();
+    server_.table_->commit();
+    send(RelayCommitted{commit.sequence});
+    return {};
+  }
+  Result<void> take(RelayList& list) { return query({true, list.sequence, {}}); }
+  Result<void> take(RelayStatistics& statistics) { return query({false, statistics.sequence, {}}); }
+  Result<void> take(RelayShutDown&) {
+    if (!greeted_) return unexpected();
+    const auto shut_down = server_.on_shut_down_;
+    shut_down();
+    return {};
+  }
+  template <typename Other>
+  requires(!requires(ServedForwards & table, Other other) {
+    table.stage(std::move(other));
+  }) Result<void> take(Other&) {
+    return unexpected();
+  }
+  static Unexpected unexpected() {
+    return Unexpected(ErrorCode::invalid_argument, "it sent a message out of order");
+  }
+
+  Result<void> query(Query query) {
+    if (!greeted_ || queries_.size() >= max_queries) return unexpected();
+    queries_.push_back(std::move(query));
+    return {};
+  }
+
+  void answer() {
+    while (!ended_ && !queries_.empty() && channel_.drained()) {
+      RelayPacket packet;
+      fill(packet);
+      channel_.send(std::move(packet.bytes), std::move(packet.fds));
+    }
+  }
+
+  // One packet's worth of the first query.
+  void fill(RelayPacket& packet) {
+    Query& query = queries_.front();
+    while (const Forward* forward = server_.table_->after(query.told)) {
+      RelayMessage message;
+      if (query.list) {
+        auto held = forward->held();
+        if (!held) {
+          fail(held.error().message);
+          return;
+        }
+        message = std::move(*held);
+      } else {
+        message = forward->counters();
+      }
+      if (!packet.append(message)) return;
+      query.told = forward->key();
+    }
+    RelayMessage end;
+    if (query.list)
+      end = RelayListEnd{query.sequence};
+    else
+      end = RelayStatisticsEnd{query.sequence};
+    if (packet.append(end)) queries_.pop_front();
+  }
+
+  ControlServer& server_;
+  PacketChannel channel_;
+  std::deque<Query> queries_;
+  bool greeted_ = false;
+  bool ended_ = false;
+  Source closing_;
+};
+
+Result<std::unique_ptr<ControlServer>> ControlServer::create(Fd listening, GMainContext* context,
+                                                             std::function<void()> on_shut_down) {
+  const int fd = listening.get();
+  int type = 0;
+  int listens = 0;
+  socklen_t length = sizeof type;
+  struct stat status {};
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 ||
+      getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) < 0 || fstat(fd, &status) < 0)
+    return Unexpected(system_error(errno, "control socket"));
+  if (type != SOCK_SEQPACKET || listens == 0)
+    return Unexpected(ErrorCode::invalid_argument,
+                      "the control socket is not a listening SOCK_SEQPACKET socket");
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+    return Unexpected(system_error(errno, "control socket"));
+  return std::unique_ptr<ControlServer>(
+      new ControlServer(std::move(listening), status.st_uid, context, std::move(on_shut_down)));
+}
+
+ControlServer::ControlServer(Fd listening, uid_t owner, GMainContext* context,
+                             std::function<void()> on_shut_down)
+    : listening_(std::move(listening)),
+      owner_(owner),
+      context_(context),
+      on_shut_down_(std::move(on_shut_down)) {}
+
+ControlServer::~ControlServer() = default;
+
+void ControlServer::serve(ServedForwards& table) {
+  table_ = &table;
+  accepting_ = watch_fd(
+      listening_.get(), G_IO_IN, [this](GIOCondition) { accept(); }, context_);
+}
+
+void ControlServer::accept() {
+  Fd socket(accept4(listening_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!socket || !may_control(socket.get())) return;
+  if (sessions_.size() >= max_sessions) return;
+  sessions_.push_back(std::make_unique<Session>(*this, std::move(socket)));
+}
+
+bool ControlServer::may_control(int socket) const {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) return false;
+  if (peer.uid == 0 || peer.uid == owner_) return true;
+  log_line(LogLevel::warning, "control connection refused uid=" + std::to_string(peer.uid));
+  return false;
+}
+
+void ControlServer::greeted(Session& session) {
+  if (daemon_) closed(*daemon_, "another daemon took over");
+  daemon_ = &session;
+}
+
+void ControlServer::closed(Session& session, const std::string& reason) {
+  if (daemon_ == &session) {
+    daemon_ = nullptr;
+    table_->drop_staged();
+    log_line(LogLevel::info, "daemon disconnected" + log_field("reason", reason));
+  }
+  std::erase_if(sessions_, [&](const auto& one) { return one.get() == &session; });
+}
+
+void ControlServer::proven(const std::string& key) {
+  tell(RelayProven{key});
+}
+
+void ControlServer::failing(const std::string& key, int error_number) {
+  tell(RelayFailing{key, error_number});
+}
+
+void ControlServer::tell(RelayMessage event) {
+  if (daemon_) daemon_->send(std::move(event));
+}
+
+}  // namespace vf

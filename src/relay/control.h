@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "glib/source.h"
+#include "relay/context.h"
+#include "relay/served_forwards.h"
+
+namespace vf {
+
+// The relay's end of the control socket. Serves one daemon: a newer one that has said hello
+// replaces the one before. What a daemon staged goes with its connection; what it committed stays.
+class ControlServer final : public RelayEvents {
+ public:
+  // `listening` is a SOCK_SEQPACKET socket that listens; `version` is what the hello says.
+  // `on_shut_down` comes when a daemon asks the relay to end.
+  static Result<std::unique_ptr<ControlServer>> create(Fd listening, GMainContext* context,
+                                                       std::function<void()> on_shut_down);
+  ~ControlServer() override;
+
+  // Begins to accept; `table` outlives this.
+  void serve(ServedForwards& table);
+
+  void proven(const std::string& key) override;
+  void failing(const std::string& key, int error_number) override;
+
+ private:
+  class Session;
+
+  ControlServer(Fd listening, uid_t owner, GMainContext* context,
+                std::function<void()> on_shut_down);
+  void accept();
+  bool may_control(int socket) const;
+  void greeted(Session& session);
+  void closed(Session& session, const std::string& reason);
+  void tell(RelayMessage event);
+
+  Fd listening_;
+  uid_t owner_;  // who made the control socket
+  GMainContext* context_;
+  std::function<void()> on_shut_down_;
+  ServedForwards* table_ = nullptr;
+  Source accepting_;
+  std::vector<std::unique_ptr<Session>> sessions_;
+  Session* daemon_ = nullptr;  // the one that has said hello
+};
+
+}  // namespace vf

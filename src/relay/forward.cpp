@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "relay/forward.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "relay/log.h"
+
+namespace vf {
+
+Forward::Forward(RelayContext& context, RelayForward definition, std::vector<Fd> listeners,
+                 std::function<void(Forward&)> on_drained)
+    : Timer(context.loop), context_(context), on_drained_(std::move(on_drained)) {
+  redefine(std::move(definition));
+  replace_listeners(std::move(listeners));
+}
+
+Forward::~Forward() {
+  on_drained_ = {};
+  stop_listening();
+  cut();
+}
+
+void Forward::redefine(RelayForward definition) {
+  const bool same_target = target_ && *target_ == definition.target;
+  definition_ = std::move(definition);
+  if (same_target) return;
+  target_ = std::make_shared<const RelayTarget>(definition_.target);
+  proven_ = false;
+}
+
+void Forward::replace_listeners(std::vector<Fd> listeners) {
+  stop_listening();
+  for (Fd& socket : listeners) {
+    auto listener = std::make_unique<Listener>(
+        context_, std::move(socket), [this](Fd accepted) { client(std::move(accepted)); });
+    const auto started = listener->start();
+    if (!started)
+      log_line(LogLevel::error, "listener failed" + log_field("forward", key()) +
+                                    log_field("error", started.error().message));
+    listeners_.push_back(std::move(listener));
+  }
+}
+
+void Forward::stop_listening() {
+  for (auto& listener : std::exchange(listeners_, {})) {
+    listener->stop();
+    context_.loop.retire(std::move(listener));
+  }
+}
+
+void Forward::cut() {
+  while (!connections_.empty())
+    connections_.front()->cut();
+}
+
+RelayCounters Forward::counters() const {
+  RelayCounters counters = counters_;
+  counters.key = key();
+  counters.connections = connections_.size();
+  return counters;
+}
+
+Result<RelayHeld> Forward::held() const {
+  RelayHeld held{definition_, proven_, {}, {}};
+  for (const auto& listener : listeners_) {
+    Fd duplicate(fcntl(listener->fd(), F_DUPFD_CLOEXEC, 0));
+    if (!duplicate) return Unexpected(system_error(errno, "fcntl"));
+    held.cookies.push_back(listener->cookie());
+    held.listeners.push_back(std::move(duplicate));
+  }
+  return held;
+}
+
+void Forward::client(Fd socket) {
+  ++counters_.accepted;
+  const auto bound = definition_.max_connections;
+  if (bound != 0 && connections_.size() >= bound) {
+    const linger now{1, 0};
+    setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    context_.descriptors.give_back(2);
+    ++counters_.failures;
+    if (may_tell(told_full_))
+      log_line(LogLevel::warning, "connection refused, too many" + log_field("forward", key()) +
+                                      " max-connections=" + std::to_string(bound));
+    return;
+  }
+  Connection::Owner& owner = *this;
+  connections_.push_front(
+      std::make_unique<Connection>(context_, owner, target_, std::move(socket)));
+  Connection& connection = *connections_.front();
+  connection.place = connections_.begin();
+  connection.start();
+}
+
+void Forward::reached_guest() {
+  untold_failure_ = 0;
+  if (std::exchange(proven_, true)) return;
+  context_.events.proven(key());
+}
+
+// An event a second, not one for each connection to a guest that flickers; the last word is told.
+void Forward::missed_guest(int error_number) {
+  ++counters_.failures;
+  if (may_tell(told_failing_)) return tell_failing(error_number);
+  untold_failure_ = error_number;
+  arm(std::chrono::microseconds(told_failing_ + G_USEC_PER_SEC - context_.loop.now()));
+}
+
+void Forward::expired() {
+  if (untold_failure_ == 0) return;
+  told_failing_ = context_.loop.now();
+  tell_failing(untold_failure_);
+}
+
+void Forward::tell_failing(int error_number) {
+  untold_failure_ = 0;
+  proven_ = false;
+  context_.events.failing(key(), error_number);
+}
+
+bool Forward::may_tell(gint64& told) const {
+  const gint64 now = context_.loop.now();
+  if (told != 0 && now - told < G_USEC_PER_SEC) return false;
+  told = now;
+  return true;
+}
+
+void Forward::carried(std::uint64_t to_guest, std::uint64_t to_client) {
+  counters_.bytes_in += to_guest;
+  counters_.bytes_out += to_client;
+}
+
+void Forward::ended(Connection& connection) {
+  auto owned = std::move(*connection.place);
+  connections_.erase(connection.place);
+  context_.loop.retire(std::move(owned));
+  if (drained() && on_drained_) on_drained_(*this);
+}
+
+}  // namespace vf

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "relay/connection.h"
+#include "relay/context.h"
+#include "relay/listener.h"
+#include "relay/loop.h"
+#include "wire/relay.h"
+
+namespace vf {
+
+// One forward: its listeners and the connections that came through them.
+class Forward final : private Connection::Owner, private Timer {
+ public:
+  // `on_drained` comes when it neither listens nor has a connection, and may retire it.
+  Forward(RelayContext& context, RelayForward definition, std::vector<Fd> listeners,
+          std::function<void(Forward&)> on_drained);
+  ~Forward() override;
+
+  // Connections that exist go on where they go.
+  void redefine(RelayForward definition);
+  void replace_listeners(std::vector<Fd> listeners);
+  void stop_listening();
+  // Resets all connections.
+  void cut();
+
+  const std::string& key() const { return definition_.key; }
+  const RelayForward& definition() const { return definition_; }
+  bool drained() const { return listeners_.empty() && connections_.empty(); }
+  bool proven() const { return proven_; }
+  RelayCounters counters() const;
+  // The listeners with their cookies; an Error where a descriptor cannot be duplicated.
+  Result<RelayHeld> held() const;
+
+ private:
+  void client(Fd socket);
+  void reached_guest() override;
+  void missed_guest(int error_number) override;
+  void carried(std::uint64_t to_guest, std::uint64_t to_client) override;
+  void ended(Connection& connection) override;
+  void expired() override;  // as a Timer: the second after a told failure is over
+  void tell_failing(int error_number);
+  // Once a second at most.
+  bool may_tell(gint64& told) const;
+
+  RelayContext& context_;
+  RelayForward definition_;
+  std::shared_ptr<const RelayTarget> target_;
+  std::function<void(Forward&)> on_drained_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::list<std::unique_ptr<Connection>> connections_;
+  RelayCounters counters_;
+  bool proven_ = false;
+  gint64 told_failing_ = 0;
+  int untold_failure_ = 0;  // errno of the last connection, where it came too soon to be told
+  gint64 told_full_ = 0;
+};
+
+}  // namespace vf

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "relay/loop.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+namespace vf {
+namespace {
+
+constexpr int events_per_turn = 256;
+
+}  // namespace
+
+// It may recurse, though nobody makes it: GLib takes the descriptors of a source that may not out
+// of its poll set and back for each dispatch, which is two writes and a read of its eventfd.
+struct Loop::LoopSource {
+  GSource base;
+  Loop* loop;
+
+  static Loop& of(GSource* source) { return *reinterpret_cast<LoopSource*>(source)->loop; }
+  static gboolean prepare(GSource* source, gint* timeout) noexcept {
+    *timeout = of(source).wait_at_most();
+    return *timeout == 0;
+  }
+  static gboolean check(GSource* source) noexcept {
+    Loop& loop = of(source);
+    return g_source_query_unix_fd(source, loop.epoll_tag_) != 0 || loop.wait_at_most() == 0;
+  }
+  static gboolean dispatch(GSource* source, GSourceFunc, gpointer) noexcept {
+    of(source).turn();
+    return G_SOURCE_CONTINUE;
+  }
+};
+
+Timer::~Timer() {
+  disarm();
+}
+
+void Timer::arm(std::chrono::microseconds delay) {
+  disarm();
+  deadline_ = g_get_monotonic_time() + delay.count();
+  loop_.timers_.emplace(deadline_, this);
+}
+
+void Timer::disarm() {
+  if (deadline_ != 0) loop_.timers_.erase({deadline_, this});
+  deadline_ = 0;
+}
+
+Result<std::unique_ptr<Loop>> Loop::create(GMainContext* context) {
+  Fd epoll(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll) return Unexpected(system_error(errno, "epoll_create1"));
+  static GSourceFuncs functions{
+      LoopSource::prepare, LoopSource::check, LoopSource::dispatch, nullptr, nullptr, nullptr};
+  std::unique_ptr<Loop> loop(new Loop(std::move(epoll)));
+  loop->now_ = g_get_monotonic_time();
+  loop->source_ = g_source_new(&functions, sizeof(LoopSource));
+  reinterpret_cast<LoopSource*>(loop->source_)->loop = loop.get();
+  g_source_set_static_name(loop->source_, "relay loop");
+  g_source_set_can_recurse(loop->source_, TRUE);
+  loop->epoll_tag_ = g_source_add_unix_fd(loop->source_, loop->epoll_.get(), G_IO_IN);
+  g_source_attach(loop->source_, context ? context : g_main_context_get_thread_default());
+  return loop;
+}
+
+Loop::~Loop() {
+  retired_.clear();
+  g_source_destroy(source_);
+  g_source_unref(source_);
+}
+
+Result<void> Loop::watch(int fd, std::uint32_t events, Handler& handler) {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &handler;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
+  return Unexpected(system_error(errno, "epoll_ctl"));
+}
+
+void Loop::change(int fd, std::uint32_t events, Handler& handler) {
+  epoll_event event{};
+  event.events = events;
+  event.data.ptr = &handler;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
+}
+
+void Loop::unwatch(int fd) {
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+}
+
+void Loop::again(Task& task) {
+  if (std::exchange(task.queued_, true)) return;
+  tasks_.push_back(&task);
+}
+
+void Loop::forget(Task& task) {
+  if (std::exchange(task.queued_, false)) std::erase(tasks_, &task);
+}
+
+int Loop::wait_at_most() const {
+  if (!tasks_.empty() || !retired_.empty()) return 0;
+  if (timers_.empty()) return -1;
+  const gint64 left = timers_.begin()->first - g_get_monotonic_time();
+  return left <= 0 ? 0 : static_cast<int>(std::min<gint64>(left / 1000 + 1, 60'000));
+}
+
+void Loop::turn() {
+  std::array<epoll_event, events_per_turn> events;
+  now_ = g_get_monotonic_time();
+  const int count = epoll_wait(epoll_.get(), events.data(), events_per_turn, 0);
+  std::vector<Task*> tasks = std::exchange(tasks_, {});
+  crowd_ = static_cast<std::size_t>(std::max(count, 0)) + tasks.size();
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events[static_cast<std::size_t>(i)];
+    static_cast<Handler*>(event.data.ptr)->ready(event.events);
+  }
+  // A task that is forgotten meanwhile is retired and not yet destroyed: its mark tells.
+  for (Task* task : tasks)
+    if (std::exchange(task->queued_, false)) task->run();
+  while (!timers_.empty() && timers_.begin()->first <= now_) {
+    Timer* const timer = timers_.begin()->second;
+    timer->disarm();
+    timer->expired();
+  }
+  std::exchange(retired_, {}).clear();
+}
+
+}  // namespace vf

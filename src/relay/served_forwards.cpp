@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "relay/served_forwards.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace vf {
+namespace {
+
+constexpr std::size_t max_staged = 200'000;
+
+}  // namespace
+
+ServedForwards::~ServedForwards() {
+  clear();
+}
+
+Result<void> ServedForwards::push(Change change) {
+  if (staged_.size() >= max_staged)
+    return Unexpected(ErrorCode::invalid_argument, "too many changes without a commit");
+  staged_.push_back(std::move(change));
+  return {};
+}
+
+Result<void> ServedForwards::stage(RelayAdd add) {
+  for (const Fd& listener : add.listeners)
+    if (!Listener::serves(listener.get()))
+      return Unexpected(ErrorCode::invalid_argument, "not a listening TCP socket");
+  return push(std::move(add));
+}
+
+Result<void> ServedForwards::stage(RelayUpdate update) {
+  return push(std::move(update));
+}
+Result<void> ServedForwards::stage(RelayRemove remove) {
+  return push(std::move(remove));
+}
+
+void ServedForwards::commit() {
+  for (Change& change : std::exchange(staged_, {}))
+    std::visit([this](auto& typed) { apply(typed); }, change);
+}
+
+void ServedForwards::apply(RelayAdd& add) {
+  std::unique_ptr<Forward>& forward = forwards_[add.forward.key];
+  if (forward) {
+    forward->redefine(std::move(add.forward));
+    forward->replace_listeners(std::move(add.listeners));
+  } else {
+    forward = std::make_unique<Forward>(context_, std::move(add.forward), std::move(add.listeners),
+                                        [this](Forward& done) { drained(done); });
+  }
+}
+
+void ServedForwards::apply(RelayUpdate& update) {
+  const auto found = forwards_.find(update.forward.key);
+  if (found != forwards_.end()) found->second->redefine(std::move(update.forward));
+}
+
+void ServedForwards::apply(RelayRemove& remove) {
+  if (remove.removal == RelayRemoval::cut) cut_draining(remove.key);
+  const auto found = forwards_.find(remove.key);
+  if (found == forwards_.end()) return;
+  std::unique_ptr<Forward> forward = std::move(found->second);
+  forwards_.erase(found);
+  forward->stop_listening();
+  if (remove.removal == RelayRemoval::cut) forward->cut();
+  if (forward->drained())
+    context_.loop.retire(std::move(forward));
+  else
+    draining_.push_back(std::move(forward));
+}
+
+// Each leaves the list as it is cut.
+void ServedForwards::cut_draining(const std::string& key) {
+  std::vector<Forward*> found;
+  for (const auto& forward : draining_)
+    if (forward->key() == key) found.push_back(forward.get());
+  for (Forward* forward : found)
+    forward->cut();
+}
+
+// Also told of forwards that are in neither list any more, while they are being removed.
+void ServedForwards::drained(Forward& forward) {
+  const auto found = std::find_if(draining_.begin(), draining_.end(),
+                                  [&](const auto& one) { return one.get() == &forward; });
+  if (found == draining_.end()) return;
+  context_.loop.retire(std::move(*found));
+  draining_.erase(found);
+}
+
+const Forward* ServedForwards::after(const std::string& key) const {
+  const auto next = forwards_.upper_bound(key);
+  return next == forwards_.end() ? nullptr : next->second.get();
+}
+
+void ServedForwards::clear() {
+  staged_.clear();
+  for (auto& [key, forward] : std::exchange(forwards_, {})) {
+    forward->stop_listening();
+    forward->cut();
+    context_.loop.retire(std::move(forward));
+  }
+  for (auto& forward : std::exchange(draining_, {}))
+    forward->cut();
+}
+
+}  // namespace vf

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The relay program and its control socket, byte by byte where a daemon would not.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "loopback.h"
+#include "wire/relay.h"
+
+namespace vf {
+namespace {
+
+using namespace test;
+
+// An end of the control connection, blocking.
+class Control {
+ public:
+  explicit Control(const std::string& path) : fd_(connect_to(path)) {}
+
+  bool connected() const { return static_cast<bool>(fd_); }
+  void send(const RelayPacket& packet) {
+    ASSERT_TRUE(packet.fds.empty());
+    ::send(fd_.get(), packet.bytes.data(), packet.bytes.size(), MSG_NOSIGNAL);
+  }
+  void send(RelayMessage message) {
+    RelayPacket packet;
+    ASSERT_TRUE(packet.append(message));
+    send(packet);
+  }
+  void send_raw(const std::string& bytes) {
+    ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
+  void send_with_fds(RelayMessage message) {
+    RelayPacket packet;
+    ASSERT_TRUE(packet.append(message));
+    iovec part{packet.bytes.data(), packet.bytes.size()};
+    std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    cmsghdr* const rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    const int fd = packet.fds.at(0).get();
+    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    EXPECT_GT(sendmsg(fd_.get(), &header, MSG_NOSIGNAL), 0);
+  }
+  // Empty at the end of the connection.
+  std::vector<RelayMessage> receive() {
+    std::vector<std::uint8_t> bytes(relay_packet_max_bytes);
+    const ssize_t length = recv(fd_.get(), bytes.data(), bytes.size(), 0);
+    if (length <= 0) return {};
+    bytes.resize(static_cast<std::size_t>(length));
+    auto messages = decode_relay_packet(bytes, {});
+    EXPECT_TRUE(messages);
+    return messages ? std::move(*messages) : std::vector<RelayMessage>();
+  }
+  template <typename T>
+  bool receives() {
+    const auto messages = receive();
+    return messages.size() == 1 && std::holds_alternative<T>(messages[0]);
+  }
+  bool greet() {
+    send(RelayHello{});
+    return receives<RelayHello>();
+  }
+  // True when the relay hung up, within the deadline; what it sent before is skipped.
+  bool dropped() {
+    while (!receive().empty()) {
+    }
+    return errno != EAGAIN;
+  }
+
+  static Fd connect_to(const std::string& path) {
+    Fd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    set_deadline(fd.get());
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) return Fd();
+    return fd;
+  }
+
+ private:
+  Fd fd_;
+};
+
+class ProgramTest : public testing::Test {
+ protected:
+  ProgramTest() {
+    char name[] = "/tmp/relay-program-test.XXXXXX";
+    directory_ = mkdtemp(name);
+    path_ = directory_ + "/relay.sock";
+  }
+  ~ProgramTest() override {
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+    unlink(path_.c_str());
+    rmdir(directory_.c_str());
+  }
+
+  // `prepare` runs in the child.
+  void start(
+      const std::function<void()>& prepare = [] {}, const char* option = "--control-fd=3") {
+    Fd listening(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof address.sun_path - 1);
+    ASSERT_EQ(bind(listening.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    ASSERT_EQ(listen(listening.get(), 16), 0);
+    const int high = fcntl(listening.get(), F_DUPFD_CLOEXEC, 100);
+    pid_ = fork();
+    if (pid_ == 0) {
+      dup2(high, 3);
+      prepare();
+      execl(VF_RELAY_PROGRAM_PATH, "virt-forward-relay", option, nullptr);
+      _exit(127);
+    }
+    close(high);
+  }
+
+  // The exit status, or -1 for a signal.
+  int wait_for_end() {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  std::string directory_;
+  std::string path_;
+  pid_t pid_ = 0;
+};
+
+TEST_F(ProgramTest, SaysHelloAndEndsCleanlyOnSigterm) {
+  start();
+  Control control(path_);
+  ASSERT_TRUE(control.greet());
+  kill(pid_, SIGTERM);
+  EXPECT_EQ(wait_for_end(), 0);
+}
+
+TEST_F(ProgramTest, TakesTheSocketFromTheServiceManager) {
+  start(
+      [] {
+        setenv("LISTEN_PID", std::to_string(getpid()).c_str(), 1);
+        setenv("LISTEN_FDS", "1", 1);
+      },
+      nullptr);
+  EXPECT_TRUE(Control(path_).greet());
+}
+
+TEST_F(ProgramTest, TellsTheServiceManagerThatItIsReady) {
+  const std::string notify = directory_ + "/notify";
+  const Fd manager(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  set_deadline(manager.get());
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  notify.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(bind(manager.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  start([&] { setenv("NOTIFY_SOCKET", notify.c_str(), 1); });
+  EXPECT_EQ(receive(manager, 7), "READY=1");
+  unlink(notify.c_str());
+}
+
+TEST_F(ProgramTest, HasNoPrivilegeToGain) {
+  start();
+  ASSERT_TRUE(Control(path_).greet());
+  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+  std::string line;
+  bool found = false;
+  while (std::getline(status, line))
+    found = found || line == "NoNewPrivs:\t1";
+  EXPECT_TRUE(found);
+}
+
+TEST_F(ProgramTest, WrongUsageIsExitTwo) {
+  start([] {}, "--no-such-option");
+  EXPECT_EQ(wait_for_end(), 2);
+}
+
+TEST_F(ProgramTest, AnotherKindOfSocketIsAnError) {
+  start([] { dup2(STDERR_FILENO, 3); });
+  EXPECT_EQ(wait_for_end(), 1);
+}
+
+TEST_F(ProgramTest, ANewerDaemonReplacesTheOlderAndItsStagedChanges) {
+  start();
+  Control older(path_);
+  ASSERT_TRUE(older.greet());
+  RelayAdd add{{"a", {}, 0}, {}};
+  add.listeners.push_back(listening_socket());
+  older.send_with_fds(std::move(add));
+  Control newer(path_);
+  ASSERT_TRUE(newer.greet());
+  EXPECT_TRUE(older.dropped());
+  newer.send(RelayCommit{1});
+  EXPECT_TRUE(newer.receives<RelayCommitted>());
+  newer.send(RelayList{2});
+  EXPECT_TRUE(newer.receives<RelayListEnd>());
+}
+
+TEST_F(ProgramTest, WhoSpeaksAnotherVersionIsToldOursAndDropped) {
+  start();
+  Control control(path_);
+  control.send(RelayHello{relay_protocol_version + 1, 0, 0});
+  EXPECT_TRUE(control.receives<RelayHello>());
+  EXPECT_TRUE(control.dropped());
+}
+
+TEST_F(ProgramTest, NonsenseEndsTheConnectionAndNothingElse) {
+  start();
+  const std::vector<std::function<void(Control&)>> nonsense = {
+      [](Control& control) { control.send_raw("GET / HTTP/1.0\r\n\r\n"); },
+      [](Control& control) { control.send_raw(std::string(relay_packet_max_bytes + 1, 'x')); },
+      [](Control& control) { control.send(RelayCommit{1}); },   // before the hello
+      [](Control& control) { control.send(RelayShutDown{}); },  // before the hello
+      [](Control& control) { control.send(RelayListEnd{1}); },  // not a daemon's
+      [](Control& control) {
+        control.greet();
+        control.send(RelayHello{});  // twice
+      },
+      [](Control& control) {
+        control.greet();
+        RelayAdd add{{"a", {}, 0}, {}};
+        add.listeners.push_back(bound_socket());  // does not listen
+        control.send_with_fds(std::move(add));
+      },
+  };
+  for (std::size_t i = 0; i < nonsense.size(); ++i) {
+    Control control(path_);
+    nonsense[i](control);
+    EXPECT_TRUE(control.dropped()) << i;
+  }
+  EXPECT_TRUE(Control(path_).greet());
+}
+
+TEST_F(ProgramTest, ManySilentConnectionsLeaveRoomForADaemon) {
+  start();
+  std::vector<Control> silent;
+  for (int i = 0; i < 12; ++i)
+    silent.emplace_back(path_);
+  // The last ones are hung up on; when some of the others go, a daemon gets in.
+  EXPECT_TRUE(silent.back().dropped());
+  silent.clear();
+  bool greeted = false;
+  for (int i = 0; i < 100 && !greeted; ++i)
+    greeted = Control(path_).greet();
+  EXPECT_TRUE(greeted);
+}
+
+TEST_F(ProgramTest, AnswersAQuestionPacketByPacket) {
+  start();
+  Control control(path_);
+  ASSERT_TRUE(control.greet());
+  for (int i = 0; i < 900; ++i) {
+    RelayAdd add{{std::to_string(i) + std::string(200, 'k'), {}, 0}, {}};
+    control.send(std::move(add));
+  }
+  control.send(RelayCommit{1});
+  EXPECT_TRUE(control.receives<RelayCommitted>());
+  control.send(RelayStatistics{2});
+  std::size_t counted = 0;
+  std::size_t packets = 0;
+  for (bool ended = false; !ended; ++packets) {
+    const auto messages = control.receive();
+    ASSERT_FALSE(messages.empty());
+    for (const RelayMessage& message : messages) {
+      counted += std::holds_alternative<RelayCounters>(message);
+      ended = ended || std::holds_alternative<RelayStatisticsEnd>(message);
+    }
+  }
+  EXPECT_EQ(counted, 900u);
+  EXPECT_GT(packets, 3u);
+}
+
+}  // namespace
+}  // namespace vf

@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Forwards on real loopback sockets.
+
+#include <gtest/gtest.h>
+#include <netinet/tcp.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <atomic>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "loopback.h"
+#include "relay_thread.h"
+
+namespace vf {
+namespace {
+
+using namespace test;
+
+// A client and its guest, joined by the relay.
+struct Pair {
+  Fd client;
+  Fd guest;
+};
+
+class RelayTest : public testing::Test {
+ protected:
+  Pair join(const Endpoint& host) {
+    Fd client = connected_socket(host);
+    EXPECT_TRUE(client);
+    return {std::move(client), accepted_socket(target_)};
+  }
+  Endpoint target() const { return local_endpoint(target_.get()); }
+  bool no_connection_left(const std::string& key) {
+    return relay_.eventually([&](ServedForwards& table, Loop&) {
+      const Forward* const forward = table.after("");
+      return forward && forward->key() == key && forward->counters().connections == 0;
+    });
+  }
+
+  Fd target_ = listening_socket();
+  RelayThread relay_;
+};
+
+TEST_F(RelayTest, CarriesBytesBothWays) {
+  const Pair pair = join(relay_.add("a", {target()}));
+  EXPECT_TRUE(send_all(pair.client, "question"));
+  EXPECT_EQ(receive(pair.guest, 8), "question");
+  EXPECT_TRUE(send_all(pair.guest, "answer"));
+  EXPECT_EQ(receive(pair.client, 6), "answer");
+  EXPECT_EQ(relay_.counters("a").bytes_in, 8u);
+  EXPECT_EQ(relay_.counters("a").bytes_out, 6u);
+}
+
+TEST_F(RelayTest, TheGuestMaySpeakFirst) {
+  const Pair pair = join(relay_.add("a", {target()}));
+  EXPECT_TRUE(send_all(pair.guest, "220 hello"));
+  EXPECT_EQ(receive(pair.client, 9), "220 hello");
+}
+
+TEST_F(RelayTest, HalfCloseInEitherOrder) {
+  const Endpoint host = relay_.add("a", {target()});
+  for (int round = 0; round < 20; ++round) {
+    const Pair pair = join(host);
+    const Fd& first = round % 2 ? pair.client : pair.guest;
+    const Fd& second = round % 2 ? pair.guest : pair.client;
+    EXPECT_TRUE(send_all(first, "last words"));
+    shutdown(first.get(), SHUT_WR);
+    EXPECT_EQ(receive(second, 100), "last words");
+    EXPECT_EQ(ending(second), 0);
+    EXPECT_TRUE(send_all(second, "still here"));
+    EXPECT_EQ(receive(first, 10), "still here");
+    shutdown(second.get(), SHUT_WR);
+    EXPECT_EQ(ending(first), 0);
+  }
+  EXPECT_TRUE(no_connection_left("a"));
+}
+
+// As `echo request | nc -N`: the end is there before the guest has even answered.
+TEST_F(RelayTest, AnEndBeforeTheGuestIsReachedIsNoFarewell) {
+  const Endpoint host = relay_.add("a", {target()});
+  const Fd client = connected_socket(host);
+  EXPECT_TRUE(send_all(client, "request"));
+  shutdown(client.get(), SHUT_WR);
+  const Fd guest = accepted_socket(target_);
+  EXPECT_EQ(receive(guest, 100), "request");
+  EXPECT_TRUE(send_all(guest, "response"));
+  EXPECT_EQ(receive(client, 8), "response");
+}
+
+TEST_F(RelayTest, AResetIsAReset) {
+  const Endpoint host = relay_.add("a", {target()});
+  {
+    Pair pair = join(host);
+    reset(std::move(pair.client));
+    EXPECT_EQ(ending(pair.guest), ECONNRESET);
+  }
+  {
+    Pair pair = join(host);
+    EXPECT_TRUE(send_all(pair.guest, "before"));
+    EXPECT_EQ(receive(pair.client, 6), "before");
+    reset(std::move(pair.guest));
+    EXPECT_EQ(ending(pair.client), ECONNRESET);
+  }
+  {
+    // After one direction has ended in order.
+    Pair pair = join(host);
+    shutdown(pair.client.get(), SHUT_WR);
+    EXPECT_EQ(ending(pair.guest), 0);
+    reset(std::move(pair.guest));
+    EXPECT_EQ(ending(pair.client), ECONNRESET);
+  }
+  EXPECT_TRUE(no_connection_left("a"));
+}
+
+TEST_F(RelayTest, ARefusingGuestResetsItsClientAndIsReportedOnceASecond) {
+  const Endpoint nobody = target();
+  target_.reset();
+  const Endpoint host = relay_.add("a", {nobody});
+  for (int i = 0; i < 50; ++i)
+    EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  const auto events = relay_.events.all();
+  ASSERT_GE(events.size(), 1u);
+  EXPECT_LE(events.size(), 3u);
+  EXPECT_EQ(events[0], "failing a " + std::to_string(ECONNREFUSED));
+  EXPECT_EQ(relay_.counters("a").failures, 50u);
+}
+
+TEST_F(RelayTest, TheNextEndpointIsTried) {
+  Fd nobody = listening_socket();
+  const Endpoint refusing = local_endpoint(nobody.get());
+  nobody.reset();
+  const Pair pair = join(relay_.add("a", {refusing, target()}));
+  EXPECT_TRUE(send_all(pair.client, "x"));
+  EXPECT_EQ(receive(pair.guest, 1), "x");
+  ASSERT_TRUE(relay_.events.wait_for(1));
+  EXPECT_EQ(relay_.events.all(), std::vector<std::string>{"proven a"});
+}
+
+TEST_F(RelayTest, ProvenOnceAndAgainAfterAFailure) {
+  const Endpoint host = relay_.add("a", {target()});
+  for (int i = 0; i < 5; ++i)
+    join(host);
+  ASSERT_TRUE(relay_.events.wait_for(1));
+  EXPECT_EQ(relay_.events.all(), std::vector<std::string>{"proven a"});
+  const Endpoint address = target();
+  target_.reset();
+  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  ASSERT_TRUE(relay_.events.wait_for(2));
+  target_ = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int yes = 1;
+  setsockopt(target_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  const auto raw = SocketAddress::from(address.address, address.port);
+  ASSERT_EQ(bind(target_.get(), raw.get(), raw.length), 0);
+  ASSERT_EQ(listen(target_.get(), 8), 0);
+  join(host);
+  ASSERT_TRUE(relay_.events.wait_for(3));
+  EXPECT_EQ(relay_.events.all()[2], "proven a");
+}
+
+// Found end to end: a service that ended within a second of an earlier failure was never missed.
+TEST_F(RelayTest, AFailureTooSoonToBeToldIsToldWhenItsSecondIsOver) {
+  const Endpoint address = target();
+  target_.reset();
+  const Endpoint host = relay_.add("a", {address});
+  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  ASSERT_TRUE(relay_.events.wait_for(1));
+  target_ = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int yes = 1;
+  setsockopt(target_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  const auto raw = SocketAddress::from(address.address, address.port);
+  ASSERT_EQ(bind(target_.get(), raw.get(), raw.length), 0);
+  ASSERT_EQ(listen(target_.get(), 8), 0);
+  join(host);
+  ASSERT_TRUE(relay_.events.wait_for(2));
+  target_.reset();
+  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  ASSERT_TRUE(relay_.events.wait_for(3));
+  const std::string failing = "failing a " + std::to_string(ECONNREFUSED);
+  EXPECT_EQ(relay_.events.all(), (std::vector<std::string>{failing, "proven a", failing}));
+}
+
+TEST_F(RelayTest, WithoutAWayTheClientIsResetAtOnce) {
+  const Endpoint host = relay_.add("a", {});
+  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  EXPECT_TRUE(relay_.events.all().empty());
+}
+
+TEST_F(RelayTest, AboveTheBoundClientsAreReset) {
+  const Endpoint host = relay_.add("a", {target()}, 2);
+  Pair first = join(host);
+  const Pair second = join(host);
+  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  first = {};
+  ASSERT_TRUE(relay_.eventually(
+      [](ServedForwards& table, Loop&) { return table.after("")->counters().connections == 1; }));
+  const Pair third = join(host);
+  EXPECT_TRUE(send_all(third.client, "x"));
+  EXPECT_EQ(receive(third.guest, 1), "x");
+}
+
+// A guest whose backlog is full neither answers nor refuses: the handshake hangs.
+class SilentGuest {
+ public:
+  SilentGuest() {
+    while (fillers_.size() < 8) {
+      Fd filler(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      const auto address = SocketAddress::from(endpoint().address, endpoint().port);
+      connect(filler.get(), address.get(), address.length);
+      fillers_.push_back(std::move(filler));
+    }
+  }
+  Endpoint endpoint() const { return local_endpoint(listening_.get()); }
+
+ private:
+  Fd listening_ = listening_socket(0);
+  std::vector<Fd> fillers_;
+};
+
+TEST_F(RelayTest, AClientThatLeavesEndsTheConnecting) {
+  SilentGuest silent;
+  const Endpoint host = relay_.add("a", {silent.endpoint()});
+  Fd client = connected_socket(host);
+  EXPECT_TRUE(send_all(client, "anyone?"));
+  ASSERT_TRUE(relay_.eventually(
+      [](ServedForwards& table, Loop&) { return table.after("")->counters().connections == 1; }));
+  reset(std::move(client));
+  EXPECT_TRUE(no_connection_left("a"));
+  EXPECT_TRUE(relay_.events.all().empty());
+}
+
+TEST_F(RelayTest, ASilentGuestTimesOut) {
+  SilentGuest silent;
+  const Endpoint host = relay_.add("a", {silent.endpoint()});
+  const Fd client = connected_socket(host);
+  EXPECT_EQ(ending(client), ECONNRESET);
+  EXPECT_EQ(relay_.events.all(),
+            std::vector<std::string>{"failing a " + std::to_string(ETIMEDOUT)});
+}
+
+// 64 MB into a reader that stalls: the sender stops, and the relay holds one buffer.
+TEST_F(RelayTest, ASlowReaderStopsItsSender) {
+  const Pair pair = join(relay_.add("a", {target()}));
+  constexpr std::size_t total = 64u << 20;
+  std::atomic<std::size_t> sent = 0;
+  std::thread sender([&] {
+    const std::string block(1 << 16, 'x');
+    while (sent < total && send_all(pair.client, block))
+      sent += block.size();
+    shutdown(pair.client.get(), SHUT_WR);
+  });
+  ASSERT_TRUE(
+      relay_.eventually([](ServedForwards&, Loop& loop) { return loop.buffers().taken() == 1; }));
+  // Stopped: between two looks a while apart nothing moves.
+  std::size_t before;
+  do {
+    before = sent;
+    pollfd none{-1, 0, 0};
+    poll(&none, 0, 100);
+  } while (sent != before);
+  EXPECT_LT(before, total / 2);
+  EXPECT_EQ(relay_.call([](ServedForwards&, Loop& loop) { return loop.buffers().taken(); }), 1u);
+  std::size_t received = 0;
+  std::string block(1 << 16, '\0');
+  for (;;) {
+    const ssize_t count = recv(pair.guest.get(), block.data(), block.size(), 0);
+    if (count <= 0) break;
+    received += static_cast<std::size_t>(count);
+  }
+  sender.join();
+  EXPECT_EQ(received, total);
+  EXPECT_EQ(relay_.call([](ServedForwards&, Loop& loop) { return loop.buffers().taken(); }), 0u);
+}
+
+TEST_F(RelayTest, ABusyFlowDoesNotStarveAnother) {
+  const Endpoint host = relay_.add("a", {target()});
+  const Pair bulk = join(host);
+  const Pair talk = join(host);
+  std::atomic<bool> stop = false;
+  std::thread sender([&] {
+    const std::string block(1 << 20, 'x');
+    while (!stop && send_all(bulk.client, block)) {
+    }
+    shutdown(bulk.client.get(), SHUT_WR);
+  });
+  std::thread sink([&] {
+    std::string block(1 << 20, '\0');
+    while (recv(bulk.guest.get(), block.data(), block.size(), 0) > 0) {
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_TRUE(send_all(talk.client, "?"));
+    ASSERT_EQ(receive(talk.guest, 1), "?");
+  }
+  stop = true;
+  sender.join();
+  sink.join();
+}
+
+TEST_F(RelayTest, ACutResetsAndRefuses) {
+  const Endpoint host = relay_.add("a", {target()});
+  const Pair pair = join(host);
+  relay_.remove("a", RelayRemoval::cut);
+  EXPECT_EQ(ending(pair.client), ECONNRESET);
+  EXPECT_EQ(ending(pair.guest), ECONNRESET);
+  EXPECT_FALSE(connected_socket(host));
+}
+
+TEST_F(RelayTest, ADrainingForwardMakesRoomForItsKey) {
+  const Endpoint host = relay_.add("a", {target()});
+  Pair old = join(host);
+  relay_.remove("a", RelayRemoval::drain);
+  EXPECT_FALSE(connected_socket(host));
+  const Pair fresh = join(relay_.add("a", {target()}));
+  for (const Pair* pair : std::array<const Pair*, 2>{&old, &fresh}) {
+    EXPECT_TRUE(send_all(pair->client, "x"));
+    EXPECT_EQ(receive(pair->guest, 1), "x");
+  }
+  EXPECT_EQ(relay_.counters("a").connections, 1u);
+  old = {};
+  EXPECT_TRUE(relay_.eventually(
+      [](ServedForwards& table, Loop&) { return table.draining() == 0 && table.size() == 1; }));
+}
+
+TEST_F(RelayTest, ACutEndsWhatDrainsToo) {
+  const Pair pair = join(relay_.add("a", {target()}));
+  relay_.remove("a", RelayRemoval::drain);
+  relay_.remove("a", RelayRemoval::cut);
+  EXPECT_EQ(ending(pair.client), ECONNRESET);
+  EXPECT_TRUE(relay_.eventually(
+      [](ServedForwards& table, Loop&) { return table.draining() == 0 && table.size() == 0; }));
+}
+
+TEST_F(RelayTest, OnlyListeningTcpSocketsAreTaken) {
+  const auto staged = [&](Fd fd) {
+    RelayAdd add{{"a", {}, 0}, {}};
+    add.listeners.push_back(std::move(fd));
+    return relay_.call(
+        [&](ServedForwards& table, Loop&) { return table.stage(std::move(add)).has_value(); });
+  };
+  EXPECT_FALSE(staged(bound_socket()));
+  EXPECT_FALSE(staged(Fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0))));
+  EXPECT_FALSE(staged(Fd(dup(STDERR_FILENO))));
+  EXPECT_FALSE(staged(Fd()));
+  EXPECT_TRUE(staged(listening_socket()));
+}
+
+TEST_F(RelayTest, BeyondTheDescriptorBudgetClientsWait) {
+  RelayThread small(1 + 2 * 2);
+  const Endpoint host = small.add("a", {target()});
+  Pair first = join(host);
+  Pair second = join(host);
+  const Fd third = connected_socket(host);  // in the backlog
+  EXPECT_TRUE(send_all(third, "waiting"));
+  first = {};
+  const Fd guest = accepted_socket(target_);
+  EXPECT_EQ(receive(guest, 7), "waiting");
+}
+
+// Random transfers in both directions at once, half-closed at the end, byte for byte.
+TEST_F(RelayTest, RandomTransfersArriveWhole) {
+  const Endpoint host = relay_.add("a", {target()});
+  std::mt19937 random(7);
+  for (int round = 0; round < 12; ++round) {
+    const Pair pair = join(host);
+    std::array<std::string, 2> sent, got;
+    for (std::string& data : sent) {
+      data.resize(random() % (4u << 20));
+      for (char& byte : data)
+        byte = static_cast<char>(random());
+    }
+    const auto write_all = [](const Fd& fd, const std::string& data) {
+      send_all(fd, data);
+      shutdown(fd.get(), SHUT_WR);
+    };
+    std::thread threads[] = {
+        std::thread([&] { write_all(pair.client, sent[0]); }),
+        std::thread([&] { write_all(pair.guest, sent[1]); }),
+        std::thread([&] { got[0] = receive(pair.guest, sent[0].size() + 1); }),
+        std::thread([&] { got[1] = receive(pair.client, sent[1].size() + 1); })};
+    for (std::thread& thread : threads)
+      thread.join();
+    EXPECT_TRUE(got == sent) << round;
+  }
+  EXPECT_TRUE(no_connection_left("a"));
+}
+
+// On this thread, to count what the loop does.
+TEST(RelayLoop, WithoutDescriptorsAcceptingPausesAndResumes) {
+  struct NoEvents final : RelayEvents {
+    void proven(const std::string&) override {}
+    void failing(const std::string&, int) override {}
+  } events;
+  const Fd target = listening_socket();
+  Fd listener = listening_socket();
+  const Endpoint host = local_endpoint(listener.get());
+  auto loop = Loop::create(nullptr);
+  ASSERT_TRUE(loop);
+  DescriptorBudget plenty(1 << 20);
+  RelayContext context{**loop, plenty, events};
+  ServedForwards table(context);
+  RelayAdd add{{"a", {{local_endpoint(target.get())}}, 0}, {}};
+  add.listeners.push_back(std::move(listener));
+  ASSERT_TRUE(table.stage(std::move(add)));
+  table.commit();
+  const Fd client = connected_socket(host);
+  ASSERT_TRUE(client);
+
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const rlimit none{3, limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  int turns = 0;
+  bool over = false;
+  const Source end = after(std::chrono::milliseconds(500), [&] { over = true; });
+  for (; !over; ++turns)
+    g_main_context_iteration(nullptr, TRUE);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  EXPECT_LT(turns, 40);
+  EXPECT_EQ(table.after("")->counters().accepted, 0u);
+
+  EXPECT_TRUE(run_until([&] { return table.after("")->counters().accepted == 1; }));
+  EXPECT_TRUE(run_until([&] {
+    pollfd guest{target.get(), POLLIN, 0};
+    return poll(&guest, 1, 0) == 1;
+  }));
+}
+
+TEST(RelayLoop, IdleItSleeps) {
+  struct NoEvents final : RelayEvents {
+    void proven(const std::string&) override {}
+    void failing(const std::string&, int) override {}
+  } events;
+  auto loop = Loop::create(nullptr);
+  DescriptorBudget plenty(1 << 20);
+  RelayContext context{**loop, plenty, events};
+  ServedForwards table(context);
+  const Fd target = listening_socket();
+  Fd listener = listening_socket();
+  const Endpoint host = local_endpoint(listener.get());
+  RelayAdd add{{"a", {{local_endpoint(target.get())}}, 0}, {}};
+  add.listeners.push_back(std::move(listener));
+  ASSERT_TRUE(table.stage(std::move(add)));
+  table.commit();
+  const Fd client = connected_socket(host);
+  ASSERT_TRUE(run_until([&] { return table.after("")->proven(); }));
+  const Fd guest = accepted_socket(target);
+  shutdown(client.get(), SHUT_WR);  // half-closed and idle
+  ASSERT_TRUE(run_until([&] {
+    pollfd ended{guest.get(), POLLIN, 0};
+    return poll(&ended, 1, 0) == 1;
+  }));
+  int turns = 0;
+  bool over = false;
+  const Source end = after(std::chrono::milliseconds(300), [&] { over = true; });
+  for (; !over; ++turns)
+    g_main_context_iteration(nullptr, TRUE);
+  EXPECT_LE(turns, 5);
+}
+
+}  // namespace
+}  // namespace vf
