@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "daemon/bus_methods.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/printable.h"
+#include "daemon/bus_options.h"
+#include "daemon/bus_properties.h"
+#include "daemon/memory.h"
+#include "glib/object_path.h"
+
+namespace vf {
+namespace {
+
+// D-Bus allows 128 MiB in a message.
+constexpr std::size_t answer_bytes = 120 << 20;
+
+Error no_such_domain(const std::string& domain) {
+  return {ErrorCode::no_such_domain,
+          "no domain \"" + printable(domain) + "\"; `virsh list --all` shows the domains"};
+}
+
+Error no_such_forward() {
+  return {ErrorCode::no_such_forward,
+          "no such forward; `virt-forward list --all` shows the forwards"};
+}
+
+std::optional<int> parse_id(const std::string& text) {
+  int id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc() || end != text.data() + text.size() || id < 0) return std::nullopt;
+  return id;
+}
+
+bool same_uuid(const std::string& one, const std::string& other) {
+  return g_ascii_strcasecmp(one.c_str(), other.c_str()) == 0;
+}
+
+// virsh's order: id, UUID, name.
+const DomainView* find(const std::vector<DomainView>& domains, const std::string& text) {
+  const auto id = parse_id(text);
+  auto found = std::find_if(domains.begin(), domains.end(),
+                            [&](const DomainView& view) { return id && view.id == id; });
+  if (found == domains.end())
+    found = std::find_if(domains.begin(), domains.end(),
+                         [&](const DomainView& view) { return same_uuid(view.uuid, text); });
+  if (found == domains.end())
+    found = std::find_if(domains.begin(), domains.end(),
+                         [&](const DomainView& view) { return view.name == text; });
+  return found == domains.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+struct BusMethods::Row {
+  const char* interface;
+  const char* method;
+  BusAction action;
+  void (BusMethods::*run)(const Call&);
+};
+
+const BusMethods::Row* BusMethods::row(const std::string& interface, const std::string& method) {
+  static constexpr Row table[] = {
+      {manager_interface, "FindDomain", BusAction::read, &BusMethods::find_domain},
+      {manager_interface, "GetCounters", BusAction::read, &BusMethods::all_counters},
+      {object_manager_interface, "GetManagedObjects", BusAction::read,
+       &BusMethods::managed_objects},
+      {properties_interface, "Get", BusAction::read, &BusMethods::get_property},
+      {properties_interface, "GetAll", BusAction::read, &BusMethods::get_properties},
+      {domain_interface, "AddForward", BusAction::add, &BusMethods::add_forward},
+      {domain_interface, "RemoveForward", BusAction::remove, &BusMethods::remove_forward},
+      {forward_interface, "Remove", BusAction::remove, &BusMethods::remove_this_forward},
+      {forward_interface, "GetCounters", BusAction::read, &BusMethods::counters},
+  };
+  for (const Row& row : table)
+    if (interface == row.interface && method == row.method) return &row;
+  return nullptr;
+}
+
+BusMethods::BusMethods(const Model& model, Controller& controller,
+                       std::function<void()> before_answer)
+    : model_(model),
+      controller_(controller),
+      before_answer_(std::move(before_answer)),
+      self_(std::make_shared<BusMethods*>(this)) {}
+
+std::optional<BusAction> BusMethods::action(const std::string& interface,
+                                            const std::string& method) {
+  const Row* found = row(interface, method);
+  if (!found) return std::nullopt;
+  return found->action;
+}
+
+void BusMethods::run(const Call& call) {
+  if (const Row* found = row(call->interface(), call->method()))
+    (this->*found->run)(call);
+  else
+    call->fail("org.freedesktop.DBus.Error.UnknownMethod", "no method " + call->method());
+}
+
+const DomainView* BusMethods::domain_of(const Call& call) const {
+  const auto name = parse_object_path(call->path());
+  const DomainView* domain = name && name->id.empty() ? model_.domain(name->uuid) : nullptr;
+  if (!domain) call->fail(no_such_domain(name ? name->uuid : call->path()));
+  return domain;
+}
+
+const ForwardView* BusMethods::forward_of(const Call& call) const {
+  const auto name = parse_object_path(call->path());
+  const ForwardView* forward =
+      name && !name->id.empty() ? model_.forward(name->uuid, name->id) : nullptr;
+  if (!forward) call->fail(no_such_forward());
+  return forward;
+}
+
+Result<Ref<GVariant>> BusMethods::properties_of(const Call& call) const {
+  const std::string path = call->path();
+  if (path == root_path) return manager_properties(model_);
+  const auto name = parse_object_path(path);
+  if (name && name->id.empty()) {
+    const DomainView* domain = model_.domain(name->uuid);
+    if (!domain) return Unexpected(no_such_domain(name->uuid));
+    return domain_properties(*domain);
+  }
+  const ForwardView* forward = name ? model_.forward(name->uuid, name->id) : nullptr;
+  if (!forward) return Unexpected(no_such_forward());
+  return forward_properties(*forward);
+}
+
+void BusMethods::find_domain(const Call& call) {
+  const gchar* text = nullptr;
+  g_variant_get(call->parameters(), "(&s)", &text);
+  const auto answered = [this, call, text] {
+    const std::vector<DomainView> domains = model_.domains();
+    const DomainView* domain = find(domains, text);
+    if (domain) call->answer(g_variant_new("(o)", domain_path(domain->uuid).c_str()));
+    return domain != nullptr;
+  };
+  if (answered()) return;
+  controller_.catch_up([call, text, answered, self = std::weak_ptr(self_)] {
+    if (!self.expired() && !answered()) call->fail(no_such_domain(text));
+  });
+}
+
+void BusMethods::managed_objects(const Call& call) {
+  before_answer_();
+  GVariantBuilder objects;
+  g_variant_builder_init(&objects, G_VARIANT_TYPE("a{oa{sa{sv}}}"));
+  const auto add = [&](const std::string& path, const char* interface,
+                       const Ref<GVariant>& properties) {
+    g_variant_builder_add(&objects, "{o@a{sa{sv}}}", path.c_str(),
+                          as_interfaces(interface, properties).get());
+  };
+  for (const DomainView& domain : model_.domains()) {
+    add(domain_path(domain.uuid), domain_interface, domain_properties(domain));
+    for (const ForwardView& forward : model_.forwards(domain.uuid))
+      add(forward_path(forward.uuid, forward.id), forward_interface, forward_properties(forward));
+  }
+  const auto answer = borrow(g_variant_new("(a{oa{sa{sv}}})", &objects));
+  if (g_variant_get_size(answer.get()) > answer_bytes)
+    call->fail({ErrorCode::failed, "more forwards than one message takes; ask for each domain's"});
+  else
+    call->answer(answer.get());
+  return_memory_soon();
+}
+
+void BusMethods::get_property(const Call& call) {
+  const auto properties = properties_of(call);
+  if (!properties) {
+    call->fail(properties.error());
+    return;
+  }
+  const gchar* name = nullptr;
+  g_variant_get(call->parameters(), "(&s&s)", nullptr, &name);
+  const auto value = adopt(g_variant_lookup_value(properties->get(), name, nullptr));
+  if (value)
+    call->answer(g_variant_new("(v)", value.get()));
+  else
+    call->fail("org.freedesktop.DBus.Error.UnknownProperty",
+               std::string(name) + " is unknown here, or does not apply");
+}
+
+void BusMethods::get_properties(const Call& call) {
+  const auto properties = properties_of(call);
+  if (properties)
+    call->answer(g_variant_new("(@a{sv})", properties->get()));
+  else
+    call->fail(properties.error());
+}
+
+void BusMethods::add_forward(const Call& call) {
+  const DomainView* domain = domain_of(call);
+  if (!domain) return;
+  const auto attributes = adopt(g_variant_get_child_value(call->parameters(), 0));
+  const auto given = adopt(g_variant_get_child_value(call->parameters(), 1));
+  const auto options = parse_edit_options(given.get(), Drain::refused);
+  if (!options) {
+    call->fail(options.error());
+    return;
+  }
+  auto parsed = parse_attributes(attributes.get());
+  if (!parsed) {
+    call->fail(parsed.error());
+    return;
+  }
+  const auto done = [call, self = std::weak_ptr(self_)](Result<std::vector<ForwardView>> added) {
+    if (const auto alive = self.lock()) (*alive)->before_answer_();
+    if (!added) {
+      call->fail(added.error());
+      return;
+    }
+    GVariantBuilder list;
+    g_variant_builder_init(&list, G_VARIANT_TYPE("a(oqq)"));
+    for (const ForwardView& forward : *added)
+      g_variant_builder_add(&list, "(oqq)", forward_path(forward.uuid, forward.id).c_str(),
+                            forward.host_port ? forward.host_port->number() : 0,
+                            forward.requested_port ? forward.requested_port->number() : 0);
+    call->answer(g_variant_new("(a(oqq))", &list));
+  };
+  controller_.add_forward(std::string(domain->uuid), *parsed, options->scope, done);
+}
+
+void BusMethods::remove(const Call& call, const std::string& uuid, const std::string& forward,
+                        GVariant* given) {
+  const auto options = parse_edit_options(given, Drain::allowed);
+  if (!options) {
+    call->fail(options.error());
+    return;
+  }
+  const auto done = [call, self = std::weak_ptr(self_)](Result<void> removed) {
+    if (const auto alive = self.lock()) (*alive)->before_answer_();
+    if (removed)
+      call->answer(nullptr);
+    else
+      call->fail(removed.error());
+  };
+  controller_.remove_forward(uuid, forward, options->scope, options->drain, done);
+}
+
+void BusMethods::remove_forward(const Call& call) {
+  const DomainView* domain = domain_of(call);
+  if (!domain) return;
+  const gchar* forward = nullptr;
+  GVariant* options = nullptr;
+  g_variant_get(call->parameters(), "(&s@a{sv})", &forward, &options);
+  const auto owned = adopt(options);
+  remove(call, std::string(domain->uuid), forward, options);
+}
+
+void BusMethods::remove_this_forward(const Call& call) {
+  const ForwardView* forward = forward_of(call);
+  if (!forward) return;
+  const auto options = adopt(g_variant_get_child_value(call->parameters(), 0));
+  const std::string uuid = forward->uuid;
+  const std::string name = forward->definition.empty() ? forward->id : forward->definition;
+  remove(call, uuid, name, options.get());
+}
+
+void BusMethods::counters(const Call& call) {
+  const ForwardView* forward = forward_of(call);
+  if (!forward) return;
+  const std::string uuid = forward->uuid;
+  const std::string id = forward->id;
+  controller_.counters(uuid, id, [call](Result<ForwardCounters> counters) {
+    if (counters)
+      call->answer(
+          g_variant_new("(ttt)", counters->connections, counters->bytes_in, counters->bytes_out));
+    else
+      call->fail(counters.error());
+  });
+}
+
+void BusMethods::all_counters(const Call& call) {
+  controller_.all_counters([call](Result<std::vector<Controller::Counted>> counted) {
+    if (!counted) {
+      call->fail(counted.error());
+      return;
+    }
+    GVariantBuilder list;
+    g_variant_builder_init(&list, G_VARIANT_TYPE("a(ottt)"));
+    for (const Controller::Counted& one : *counted)
+      g_variant_builder_add(&list, "(ottt)", forward_path(one.uuid, one.id).c_str(),
+                            one.counters.connections, one.counters.bytes_in,
+                            one.counters.bytes_out);
+    call->answer(g_variant_new("(a(ottt))", &list));
+  });
+}
+
+}  // namespace vf

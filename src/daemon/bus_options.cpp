@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "daemon/bus_options.h"
+
+#include "base/printable.h"
+#include "core/definition.h"
+#include "glib/ref.h"
+
+namespace vf {
+namespace {
+
+constexpr std::size_t most_attributes = 64;
+
+Unexpected invalid(std::string message) {
+  return Unexpected(ErrorCode::invalid_argument, std::move(message));
+}
+
+}  // namespace
+
+Result<EditOptions> parse_edit_options(GVariant* options, Drain drain) {
+  EditOptions parsed;
+  GVariantIter iter;
+  g_variant_iter_init(&iter, options);
+  const gchar* key = nullptr;
+  GVariant* boxed = nullptr;
+  while (g_variant_iter_next(&iter, "{&sv}", &key, &boxed)) {
+    const std::string name = key;
+    const auto value = adopt(boxed);
+    bool* const wanted = name == "live"                               ? &parsed.scope.live
+                         : name == "config"                           ? &parsed.scope.config
+                         : name == "persistent"                       ? &parsed.scope.persistent
+                         : name == "drain" && drain == Drain::allowed ? &parsed.drain
+                                                                      : nullptr;
+    if (!wanted)
+      return invalid("option \"" + printable(name) + "\" is unknown; known are live, config, " +
+                     (drain == Drain::allowed ? "persistent, drain" : "persistent"));
+    if (!g_variant_is_of_type(value.get(), G_VARIANT_TYPE_BOOLEAN))
+      return invalid("option \"" + name + "\" is a boolean (b), not " +
+                     g_variant_get_type_string(value.get()));
+    *wanted = g_variant_get_boolean(value.get()) != FALSE;
+  }
+  return parsed;
+}
+
+Result<ForwardAttributes> parse_attributes(GVariant* attributes) {
+  if (g_variant_n_children(attributes) > most_attributes)
+    return invalid("a forward has at most " + std::to_string(most_attributes) + " attributes");
+  ForwardAttributes parsed;
+  GVariantIter iter;
+  g_variant_iter_init(&iter, attributes);
+  const gchar* name = nullptr;
+  const gchar* value = nullptr;
+  while (g_variant_iter_next(&iter, "{&s&s}", &name, &value)) {
+    for (const auto& [known, unused] : parsed)
+      if (known == name) return invalid("attribute \"" + printable(name) + "\" is given twice");
+    if (std::string_view(value).size() > DefinitionLimits::value_bytes)
+      return invalid("attribute \"" + printable(name) + "\" is longer than " +
+                     std::to_string(DefinitionLimits::value_bytes) + " bytes");
+    parsed.emplace_back(name, value);
+  }
+  return parsed;
+}
+
+}  // namespace vf

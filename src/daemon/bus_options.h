@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Arguments of the editing methods, checked: what is not known is an error that names it.
+
+#pragma once
+
+#include <gio/gio.h>
+
+#include "base/result.h"
+#include "daemon/model.h"
+
+namespace vf {
+
+struct EditOptions {
+  EditScope scope;
+  bool drain = false;
+};
+
+enum class Drain { refused, allowed };
+
+// `options` is an a{sv}. InvalidArgument.
+Result<EditOptions> parse_edit_options(GVariant* options, Drain drain);
+
+// `attributes` is an a{ss}. InvalidArgument when there are more than a definition can have; what
+// they mean is checked where definitions are.
+Result<ForwardAttributes> parse_attributes(GVariant* attributes);
+
+}  // namespace vf

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "daemon/bus_properties.h"
+
+#include "base/printable.h"
+#include "glib/object_path.h"
+
+namespace vf {
+namespace {
+
+class Properties {
+ public:
+  Properties() { g_variant_builder_init(&builder_, G_VARIANT_TYPE_VARDICT); }
+
+  void add(const char* name, GVariant* value) {
+    g_variant_builder_add(&builder_, "{sv}", name, value);
+  }
+  void add(const char* name, bool value) { add(name, g_variant_new_boolean(value)); }
+  void add(const char* name, const std::string& text) {
+    if (!text.empty()) add(name, new_string(text));
+  }
+  void add(const char* name, std::string_view word) { add(name, std::string(word)); }
+  void add(const char* name, const std::optional<Port>& port) {
+    if (port) add(name, g_variant_new_uint16(port->number()));
+  }
+  void add(const char* name, const std::vector<std::string>& texts) {
+    GVariantBuilder list;
+    g_variant_builder_init(&list, G_VARIANT_TYPE_STRING_ARRAY);
+    for (const std::string& text : texts)
+      g_variant_builder_add_value(&list, new_string(text));
+    add(name, g_variant_builder_end(&list));
+  }
+
+  Ref<GVariant> end() { return borrow(g_variant_builder_end(&builder_)); }
+
+ private:
+  GVariantBuilder builder_;
+};
+
+}  // namespace
+
+GVariant* new_string(const std::string& text) {
+  if (g_utf8_validate_len(text.data(), text.size(), nullptr))
+    return g_variant_new_string(text.c_str());
+  return g_variant_new_string(printable(text, text.size() * 4).c_str());
+}
+
+Ref<GVariant> manager_properties(const Model& model) {
+  Properties properties;
+  properties.add("Version", std::string(VF_VERSION));
+  properties.add("ConnectionUri", model.connection_uri());
+  properties.add("LibvirtConnected", model.libvirt_connected());
+  properties.add("RelayConnected", model.relay_connected());
+  return properties.end();
+}
+
+Ref<GVariant> domain_properties(const DomainView& domain) {
+  Properties properties;
+  properties.add("Uuid", domain.uuid);
+  properties.add("Name", domain.name);
+  if (domain.id) properties.add("Id", g_variant_new_int32(*domain.id));
+  properties.add("Active", domain.active);
+  properties.add("Persistent", domain.persistent);
+  properties.add("Problems", domain.problems);
+  return properties.end();
+}
+
+Ref<GVariant> forward_properties(const ForwardView& forward) {
+  Properties properties;
+  properties.add("Domain", g_variant_new_object_path(domain_path(forward.uuid).c_str()));
+  properties.add("DomainName", forward.domain);
+  properties.add("Uuid", forward.uuid);
+  properties.add("Id", forward.id);
+  properties.add("Definition", forward.definition);
+  properties.add("Name", forward.name);
+  properties.add("Label", forward.label);
+  properties.add("Protocol", text(forward.protocol));
+  if (forward.guest_address) properties.add("GuestAddress", forward.guest_address->text());
+  properties.add("GuestPort", forward.guest_port);
+  properties.add("GuestSocket", forward.guest_socket);
+  std::vector<std::string> addresses;
+  for (const IpAddress& address : forward.host_addresses)
+    addresses.push_back(address.text());
+  if (!addresses.empty()) properties.add("HostAddresses", addresses);
+  properties.add("HostPort", forward.host_port);
+  properties.add("RequestedPort", forward.requested_port);
+  properties.add("HostSocket", forward.host_socket);
+  properties.add("Url", forward.url);
+  if (forward.transport) properties.add("Transport", text(*forward.transport));
+  properties.add("Offload", text(forward.offload));
+  properties.add("State", text(forward.state));
+  if (forward.state == ForwardState::active) properties.add("Proven", forward.proven);
+  properties.add("Reason", forward.reason);
+  if (forward.next_retry) properties.add("NextRetry", g_variant_new_int64(*forward.next_retry));
+  properties.add("Origin", text(forward.origin));
+  if (forward.process) {
+    properties.add("ProcessName", forward.process->name);
+    properties.add("ProcessId", g_variant_new_int64(forward.process->pid));
+    properties.add("ProcessCommand", forward.process->command);
+  }
+  properties.add("Live", forward.live);
+  properties.add("Config", forward.config);
+  return properties.end();
+}
+
+Ref<GVariant> as_interfaces(const char* interface, const Ref<GVariant>& properties) {
+  GVariantBuilder interfaces;
+  g_variant_builder_init(&interfaces, G_VARIANT_TYPE("a{sa{sv}}"));
+  g_variant_builder_add(&interfaces, "{s@a{sv}}", interface, properties.get());
+  return borrow(g_variant_builder_end(&interfaces));
+}
+
+}  // namespace vf

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The content of the D-Bus objects: the one place where a view becomes properties. What is unknown
+// is absent, as xml/org.virtforward1.xml says.
+
+#pragma once
+
+#include <string>
+
+#include "core/forward_view.h"
+#include "daemon/model.h"
+#include "glib/ref.h"
+
+namespace vf {
+
+// Each is an a{sv}.
+Ref<GVariant> manager_properties(const Model& model);
+Ref<GVariant> domain_properties(const DomainView& domain);
+Ref<GVariant> forward_properties(const ForwardView& forward);
+
+// The a{sa{sv}} of one object with one interface.
+Ref<GVariant> as_interfaces(const char* interface, const Ref<GVariant>& properties);
+
+// A D-Bus string; bytes that are none are made visible.
+GVariant* new_string(const std::string& text);
+
+}  // namespace vf

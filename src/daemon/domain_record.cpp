@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "daemon/domain_record.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace vf {
+namespace {
+
+// Definitions by identity, for as long as they stand.
+class IdentityIndex {
+ public:
+  explicit IdentityIndex(const std::vector<ForwardDefinition>& definitions) {
+    for (const ForwardDefinition& definition : definitions)
+      by_identity_.emplace(definition.identity(), &definition);
+  }
+
+  const ForwardDefinition* find(const std::string& identity) const {
+    const auto found = by_identity_.find(identity);
+    return found == by_identity_.end() ? nullptr : found->second;
+  }
+
+ private:
+  std::unordered_map<std::string, const ForwardDefinition*> by_identity_;
+};
+
+std::vector<std::string> texts(const std::vector<DefinitionError>& errors, std::string_view where) {
+  std::vector<std::string> lines;
+  for (const DefinitionError& error : errors)
+    lines.push_back(std::string(where) + error.text());
+  return lines;
+}
+
+// What a connection that failed with this errno says about the guest.
+void describe_failure(ForwardView& view, int error_number, const Endpoint& guest) {
+  if (error_number == ECONNREFUSED) {
+    view.state = ForwardState::no_listener;
+    view.reason = guest.text() + " refuses connections: nothing listens there in the guest";
+  } else {
+    view.state = ForwardState::failed;
+    view.reason = system_error(error_number, "connect to " + guest.text()).message;
+  }
+}
+
+}  // namespace
+
+void DomainRecord::set_snapshot(const DomainSnapshot& snapshot, const Policy& policy) {
+  const bool first = !std::exchange(known_, true);
+  const bool live_changed = first || snapshot.live_metadata != snapshot_.live_metadata;
+  const bool config_changed = first || snapshot.config_metadata != snapshot_.config_metadata;
+  if (snapshot.active != snapshot_.active || snapshot.id != snapshot_.id) failures.clear();
+  // Nothing of a run that is over satisfies a claim, neither of a next run (whose start may be all
+  // that was seen of that end) nor of a start that is being prepared.
+  if (snapshot_.active && snapshot.id != snapshot_.id)
+    for (auto& [id, forward] : bound)
+      forward.actual.claim = {};
+  snapshot_ = snapshot;
+  if (live_changed) live_ = parse_definitions(snapshot_.live_metadata);
+  if (config_changed) config_ = parse_definitions(snapshot_.config_metadata);
+  if (!snapshot_.active) {
+    set_addresses({});
+    addresses_told_ = false;
+    pending_.clear();
+  } else {
+    release_reservation();
+    const IdentityIndex live(live_.definitions.forwards);
+    std::erase_if(pending_, [&](const ForwardDefinition& definition) {
+      return live.find(definition.identity()) != nullptr;
+    });
+  }
+  expand_wanted(policy);
+}
+
+void DomainRecord::set_addresses(std::vector<IpAddress> addresses) {
+  addresses_ = std::move(addresses);
+  addresses_told_ = true;
+  assumption_timeout.reset();
+}
+
+void DomainRecord::assume_addresses(const std::vector<Endpoint>& endpoints) {
+  if (addresses_told_) return;
+  for (const Endpoint& endpoint : endpoints)
+    if (std::ranges::find(addresses_, endpoint.address) == addresses_.end())
+      addresses_.push_back(endpoint.address);
+}
+
+void DomainRecord::drop_assumed_addresses() {
+  if (!addresses_told_) addresses_.clear();
+}
+
+void DomainRecord::set_policy(const Policy& policy) {
+  expand_wanted(policy);
+}
+
+void DomainRecord::reserve(std::string name, std::vector<ForwardDefinition> definitions,
+                           const Policy& policy) {
+  if (!known_) snapshot_.name = std::move(name);
+  reserved_ = std::move(definitions);
+  expand_wanted(policy);
+}
+
+void DomainRecord::release_reservation() {
+  reserved_.clear();
+  reservation_timeout.reset();
+  if (!snapshot_.active) wanted_.clear();
+}
+
+void DomainRecord::add_pending(const ForwardDefinition& definition, const Policy& policy) {
+  pending_.push_back(definition);
+  expand_wanted(policy);
+}
+
+void DomainRecord::drop_pending(const std::string& identity, const Policy& policy) {
+  std::erase_if(pending_, [&](const ForwardDefinition& definition) {
+    return definition.identity() == identity;
+  });
+  expand_wanted(policy);
+}
+
+void DomainRecord::expand_wanted(const Policy& policy) {
+  if (snapshot_.active) {
+    std::vector<ForwardDefinition> all = live_.definitions.forwards;
+    all.insert(all.end(), pending_.begin(), pending_.end());
+    wanted_ = expand(all, policy);
+  } else {
+    wanted_ = expand(reserved_, policy);
+  }
+  const IdentityIndex live(live_.definitions.forwards);
+  std::vector<ForwardDefinition> rest;
+  for (const ForwardDefinition& definition : config_.definitions.forwards)
+    if (!snapshot_.active || !live.find(definition.identity())) rest.push_back(definition);
+  config_only_ = expand(rest, policy);
+}
+
+std::optional<std::string> DomainRecord::definition_of(const std::string& forward) const {
+  for (const auto* forwards : {&wanted_, &config_only_})
+    for (const SingleForward& single : *forwards)
+      if (single.id == forward || single.definition == forward) return single.definition;
+  return std::nullopt;
+}
+
+GuestReach DomainRecord::reach() const {
+  GuestReach reach;
+  reach.addresses = addresses_;
+  reach.bridged = std::ranges::any_of(snapshot_.interfaces, [](const GuestInterface& interface) {
+    return !interface.bridge.empty();
+  });
+  return reach;
+}
+
+std::vector<DesiredForward> DomainRecord::desired(Ways ways, std::uint32_t max_connections) const {
+  std::vector<DesiredForward> result;
+  for (const SingleForward& single : wanted_) {
+    if (single.refused) continue;
+    DesiredForward forward;
+    forward.key = key(single.id);
+    forward.claim = single.claim;
+    forward.serve = snapshot_.active && snapshot_.serving;
+    if (auto route = choose_route(ways, reach(), single.spec))
+      forward.route.endpoints = std::move(route->endpoints);
+    forward.route.max_connections =
+        std::min(single.spec.max_connections.value_or(max_connections), max_connections);
+    result.push_back(std::move(forward));
+  }
+  return result;
+}
+
+DomainView DomainRecord::view() const {
+  DomainView view;
+  view.uuid = snapshot_.uuid;
+  view.name = snapshot_.name;
+  view.id = snapshot_.id;
+  view.active = snapshot_.active;
+  view.persistent = snapshot_.persistent;
+  if (snapshot_.active) view.problems = texts(live_.errors, "");
+  if (!snapshot_.active || config_.errors != live_.errors) {
+    auto more = texts(config_.errors, snapshot_.active ? "next start: " : "");
+    view.problems.insert(view.problems.end(), more.begin(), more.end());
+  }
+  return view;
+}
+
+ForwardView DomainRecord::base_view(const SingleForward& forward) const {
+  ForwardView view;
+  view.domain = snapshot_.name;
+  view.uuid = snapshot_.uuid;
+  view.id = forward.id;
+  view.definition = forward.definition;
+  view.name = forward.spec.name;
+  view.label = forward.spec.label;
+  view.protocol = forward.spec.protocol;
+  view.guest_address = forward.spec.guest_address;
+  view.guest_port = forward.guest_port();
+  if (const auto* socket = std::get_if<SocketPath>(&forward.spec.guest))
+    view.guest_socket = socket->path;
+  if (const auto* socket = std::get_if<SocketPath>(&forward.spec.host))
+    view.host_socket = socket->path;
+  view.requested_port = forward.claim.port;
+  return view;
+}
+
+void DomainRecord::describe_state(ForwardView& view, const SingleForward& forward,
+                                  Ways ways) const {
+  if (forward.refused) {
+    view.state = *forward.refused;
+    view.reason = forward.reason;
+    return;
+  }
+  if (const auto failure = failures.find(forward.id); failure != failures.end()) {
+    const Error& error = failure->second.error;
+    view.state = error.code == ErrorCode::port_busy     ? ForwardState::port_busy
+                 : error.code == ErrorCode::not_allowed ? ForwardState::denied
+                                                        : ForwardState::failed;
+    view.reason = error.message;
+    view.next_retry = failure->second.next_try;
+    return;
+  }
+  view.state = ForwardState::waiting;
+  const auto held = bound.find(forward.id);
+  if (held == bound.end()) {
+    view.reason = "being set up";
+    return;
+  }
+  view.host_addresses = held->second.addresses;
+  view.host_port = held->second.actual.port;
+  if (!snapshot_.active || !snapshot_.serving) {
+    view.reason = "the domain does not run here yet";
+    return;
+  }
+  const auto route = choose_route(ways, reach(), forward.spec);
+  if (!route) {
+    view.reason = route.error().message;
+    return;
+  }
+  view.transport = route->transport;
+  view.guest_address = route->endpoints.front().address;
+  if (held->second.failing != 0)
+    return describe_failure(view, held->second.failing, route->endpoints.front());
+  if (!held->second.actual.served) {
+    view.reason = "the relay is not running";
+    return;
+  }
+  view.state = ForwardState::active;
+  view.proven = held->second.proven;
+}
+
+std::vector<ForwardView> DomainRecord::forward_views(Ways ways) const {
+  std::vector<ForwardView> views;
+  const IdentityIndex live_index(live_.definitions.forwards);
+  const IdentityIndex config_index(config_.definitions.forwards);
+  for (const SingleForward& single : wanted_) {
+    ForwardView view = base_view(single);
+    const ForwardDefinition* config = config_index.find(single.definition);
+    const ForwardDefinition* live = live_index.find(single.definition);
+    view.live = snapshot_.active;
+    view.config = config && (!live || *live == *config);
+    describe_state(view, single, ways);
+    const auto scheme = !single.spec.scheme.empty() || !view.guest_port
+                            ? std::string_view(single.spec.scheme)
+                            : usual_scheme(*view.guest_port);
+    view.url = forward_url(view, scheme);
+    views.push_back(std::move(view));
+  }
+  if (!snapshot_.active && !wanted_.empty()) return views;  // a reservation stands for the config
+  for (const SingleForward& single : config_only_) {
+    ForwardView view = base_view(single);
+    view.config = true;
+    view.state = ForwardState::inactive;
+    view.reason =
+        snapshot_.active ? "begins with the next start of the domain" : "the domain is not running";
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+std::optional<std::pair<std::string, std::string>> split_key(const std::string& key) {
+  const std::size_t slash = key.find('/');
+  if (slash == std::string::npos) return std::nullopt;
+  return std::pair(key.substr(0, slash), key.substr(slash + 1));
+}
+
+}  // namespace vf

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// All that the daemon knows of one domain, and what follows from it: which forwards are wanted, and
+// how each looks to people. Does no I/O but closing sockets.
+
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "core/definition_xml.h"
+#include "core/forward_view.h"
+#include "core/plan.h"
+#include "glib/source.h"
+#include "plugin/domain_snapshot.h"
+#include "transport/transport.h"
+
+namespace vf {
+
+// A forward whose port is bound, now.
+struct BoundForward {
+  ActualForward actual;
+  std::vector<IpAddress> addresses;
+  std::vector<Fd> listeners;
+  bool proven = false;
+  int failing = 0;  // errno of the last connection that did not get through to the guest, or 0
+};
+
+// Why a wanted forward has no port, and when it is tried again.
+struct BindFailure {
+  HostClaim claim;  // that could not be had; another one is tried at once
+  Error error;
+  std::chrono::seconds delay{0};
+  std::int64_t next_try = 0;  // Unix time, seconds
+};
+
+class DomainRecord {
+ public:
+  using Ways = std::span<const std::unique_ptr<TransportWay>>;
+
+  explicit DomainRecord(std::string uuid) { snapshot_.uuid = std::move(uuid); }
+
+  const DomainSnapshot& snapshot() const { return snapshot_; }
+  // Whether libvirt has told of it; a domain about to start for the first time is only reserved.
+  bool known() const { return known_; }
+  void set_snapshot(const DomainSnapshot& snapshot, const Policy& policy);
+  void set_policy(const Policy& policy);
+  void set_addresses(std::vector<IpAddress> addresses);
+  // Addresses that an earlier daemon trusted in this run of the domain: they count until
+  // set_addresses() or drop_assumed_addresses(). Nothing happens when there are addresses.
+  void assume_addresses(const std::vector<Endpoint>& endpoints);
+  void drop_assumed_addresses();
+
+  // Forwards of a start that is being prepared; they hold ports while the domain is not active.
+  void reserve(std::string name, std::vector<ForwardDefinition> definitions, const Policy& policy);
+  void release_reservation();
+
+  // A forward that is being added: wanted from now on, though not yet in the metadata.
+  void add_pending(const ForwardDefinition& definition, const Policy& policy);
+  void drop_pending(const std::string& identity, const Policy& policy);
+
+  const Definitions& live() const { return live_.definitions; }
+  const Definitions& config() const { return config_.definitions; }
+  // The identity of the definition that `forward` (an id or an identity) belongs to.
+  std::optional<std::string> definition_of(const std::string& forward) const;
+
+  // What is wanted now: forwards that are to be bound. `key` of the result is "UUID/ID".
+  std::vector<DesiredForward> desired(Ways ways, std::uint32_t max_connections) const;
+  std::string key(const std::string& id) const { return snapshot_.uuid + '/' + id; }
+
+  DomainView view() const;
+  std::vector<ForwardView> forward_views(Ways ways) const;
+
+  std::map<std::string, BoundForward> bound;    // by id
+  std::map<std::string, BindFailure> failures;  // by id
+  std::set<std::string> draining;  // ids whose removal lets connections end by themselves
+  Source reservation_timeout;
+  Source assumption_timeout;
+
+ private:
+  void expand_wanted(const Policy& policy);
+  GuestReach reach() const;
+  ForwardView base_view(const SingleForward& forward) const;
+  void describe_state(ForwardView& view, const SingleForward& forward, Ways ways) const;
+
+  DomainSnapshot snapshot_;
+  bool known_ = false;
+  std::vector<IpAddress> addresses_;
+  bool addresses_told_ = false;  // by set_addresses(), in this run
+  ParsedDefinitions live_;
+  ParsedDefinitions config_;
+  std::vector<ForwardDefinition> pending_;
+  std::vector<ForwardDefinition> reserved_;
+  std::vector<SingleForward> wanted_;       // of live and pending, or reserved
+  std::vector<SingleForward> config_only_;  // in the next start's metadata alone
+};
+
+// "UUID/ID" taken apart; nothing when there is no slash.
+std::optional<std::pair<std::string, std::string>> split_key(const std::string& key);
+
+}  // namespace vf

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "daemon/forward_editor.h"
+
+#include <algorithm>
+
+namespace vf {
+namespace {
+
+Unexpected no_such_domain(const std::string& uuid) {
+  return Unexpected(ErrorCode::no_such_domain, "no domain with UUID " + uuid);
+}
+
+Result<MetadataTarget> target_of(const DomainSnapshot& domain, EditScope scope) {
+  const bool any = scope.live || scope.config || scope.persistent;
+  MetadataTarget target;
+  target.live = scope.live || !any || (scope.persistent && domain.active);
+  target.config = scope.config || scope.persistent;
+  if (target.live && !domain.active)
+    return Unexpected(ErrorCode::domain_not_running,
+                      "domain \"" + domain.name +
+                          "\" is not running: use --config to change what its next start uses");
+  if (target.config && !domain.persistent)
+    return Unexpected(
+        ErrorCode::invalid_argument,
+        "domain \"" + domain.name + "\" is transient and has no configuration: use --live");
+  return target;
+}
+
+bool has_identity(const Definitions& definitions, const std::string& identity) {
+  return std::ranges::any_of(definitions.forwards, [&](const ForwardDefinition& definition) {
+    return definition.identity() == identity;
+  });
+}
+
+}  // namespace
+
+std::vector<ForwardView> ForwardEditor::views_of(const std::string& uuid,
+                                                 const std::string& identity) const {
+  std::vector<ForwardView> views;
+  for (ForwardView& view : table_.forwards(uuid))
+    if (view.definition == identity) views.push_back(std::move(view));
+  return views;
+}
+
+// Writes each target by itself, live first. What was written is taken over at once, without waiting
+// for libvirt's event.
+void ForwardEditor::write(const std::string& uuid, MetadataTarget target, LibvirtHost::Edit edit,
+                          Written done) {
+  const MetadataTarget now{target.live, target.config && !target.live};
+  auto element = std::make_shared<std::string>();
+  LibvirtHost::Edit remembering = [edit, element](const std::string& before) {
+    auto edited = edit(before);
+    if (edited) *element = *edited;
+    return edited;
+  };
+  libvirt_.edit_metadata(uuid, now, std::move(remembering), [=, this](Result<void> result) {
+    if (!result) return done(result, {});
+    DomainRecord* domain = reconciler_.domain(uuid);
+    if (!domain) return done(no_such_domain(uuid), now);
+    std::function<void()> next = [done, now] { done({}, now); };
+    if (target.live && target.config)
+      next = [this, uuid, edit, done] {
+        write(uuid, {false, true}, edit, [done](Result<void> outcome, MetadataTarget written) {
+          done(std::move(outcome), {true, written.config});
+        });
+      };
+    reconciler_.metadata_written(*domain, now, *element, std::move(next));
+  });
+}
+
+void ForwardEditor::when_known(const std::string& uuid, EditScope scope,
+                               std::function<void()> edit) {
+  const DomainRecord* domain = reconciler_.domain(uuid);
+  const bool config_only = scope.config && !scope.live && !scope.persistent;
+  if (config_only || (domain && domain->snapshot().active)) return edit();
+  libvirt_.catch_up(std::move(edit));
+}
+
+void ForwardEditor::add_forward(const std::string& uuid, const ForwardAttributes& attributes,
+                                EditScope scope,
+                                std::function<void(Result<std::vector<ForwardView>>)> done) {
+  when_known(uuid, scope, [=, this] { add_now(uuid, attributes, scope, done); });
+}
+
+void ForwardEditor::remove_forward(const std::string& uuid, const std::string& forward,
+                                   EditScope scope, bool drain,
+                                   std::function<void(Result<void>)> done) {
+  when_known(uuid, scope, [=, this] { remove_now(uuid, forward, scope, drain, done); });
+}
+
+void ForwardEditor::add_now(const std::string& uuid, const ForwardAttributes& attributes,
+                            EditScope scope,
+                            std::function<void(Result<std::vector<ForwardView>>)> done) {
+  DomainRecord* domain = reconciler_.domain(uuid);
+  if (!domain) return done(no_such_domain(uuid));
+  const auto definition = parse_forward(attributes);
+  if (!definition) return done(Unexpected(definition.error()));
+  const auto target = target_of(domain->snapshot(), scope);
+  if (!target) return done(Unexpected(target.error()));
+  const std::string identity = definition->identity();
+  if ((target->live && has_identity(domain->live(), identity)) ||
+      (target->config && has_identity(domain->config(), identity)))
+    return done(Unexpected(ErrorCode::invalid_argument,
+                           "domain \"" + domain->snapshot().name + "\" already has the forward \"" +
+                               identity + "\": remove it first, or give this one another --name"));
+  for (const SingleForward& single : expand({*definition}, reconciler_.policy()))
+    if (single.refused && single.refused != ForwardState::disabled)
+      return done(Unexpected(single.refused == ForwardState::denied ? ErrorCode::not_allowed
+                                                                    : ErrorCode::not_supported,
+                             single.reason));
+  if (target->live)
+    if (auto bound = reconciler_.want(*domain, *definition); !bound)
+      return done(Unexpected(bound.error()));
+
+  const auto edit = [definition = *definition](const std::string& element) {
+    return with_forward_added(element, definition);
+  };
+  write(
+      uuid, *target, edit,
+      [this, uuid, identity, done = std::move(done)](Result<void> result, MetadataTarget written) {
+        if (result) return done(views_of(uuid, identity));
+        if (DomainRecord* record = reconciler_.domain(uuid))
+          reconciler_.stop_wanting(*record, identity);
+        if (written.live) take_back(uuid, identity);
+        done(Unexpected(std::move(result).error()));
+      });
+}
+
+// The live half of an edit whose other half failed.
+void ForwardEditor::take_back(const std::string& uuid, const std::string& identity) {
+  const auto edit = [identity](const std::string& element) {
+    return with_forward_removed(element, identity);
+  };
+  write(uuid, {true, false}, edit, [](Result<void>, MetadataTarget) {});
+}
+
+void ForwardEditor::remove_now(const std::string& uuid, const std::string& forward, EditScope scope,
+                               bool drain, std::function<void(Result<void>)> done) {
+  DomainRecord* domain = reconciler_.domain(uuid);
+  if (!domain) return done(no_such_domain(uuid));
+  const auto identity = domain->definition_of(forward);
+  const auto target = target_of(domain->snapshot(), scope);
+  if (!target) return done(Unexpected(target.error()));
+  // With both, a forward that is only in one of them is removed from there.
+  const MetadataTarget holding{
+      target->live && identity && has_identity(domain->live(), *identity),
+      target->config && identity && has_identity(domain->config(), *identity)};
+  if (!holding.live && !holding.config) {
+    const bool elsewhere = identity && has_identity(domain->config(), *identity);
+    return done(
+        Unexpected(ErrorCode::no_such_forward,
+                   "domain \"" + domain->snapshot().name + "\" has no forward \"" + forward + '"' +
+                       (elsewhere ? " while it runs: use --config for the one of its next start"
+                                  : ": see virt-forward list " + domain->snapshot().name)));
+  }
+  if (drain && holding.live)
+    for (const auto& [id, bound] : domain->bound)
+      if (domain->definition_of(id) == identity) domain->draining.insert(id);
+  write(
+      uuid, holding,
+      [identity = *identity](const std::string& element) {
+        return with_forward_removed(element, identity);
+      },
+      [this, uuid, done = std::move(done)](Result<void> result, MetadataTarget) {
+        // What was to drain and stays is cut when it is removed another day.
+        if (DomainRecord* record = reconciler_.domain(uuid); record && !result)
+          record->draining.clear();
+        done(std::move(result));
+      });
+}
+
+void ForwardEditor::counters(const std::string& uuid, const std::string& id,
+                             std::function<void(Result<ForwardCounters>)> done) {
+  relay_.counters(
+      [key = uuid + '/' + id, done = std::move(done)](Result<Relay::Counters> counters) {
+        if (!counters) return done(Unexpected(std::move(counters).error()));
+        for (const auto& [name, values] : *counters)
+          if (name == key) return done(values);
+        done(Unexpected(ErrorCode::not_supported, "nothing counts the bytes of this forward"));
+      });
+}
+
+void ForwardEditor::all_counters(std::function<void(Result<std::vector<Counted>>)> done) {
+  relay_.counters([done = std::move(done)](Result<Relay::Counters> counters) {
+    if (!counters) return done(Unexpected(std::move(counters).error()));
+    std::vector<Counted> counted;
+    for (const auto& [key, values] : *counters) {
+      const std::size_t slash = key.find('/');
+      if (slash != std::string::npos)
+        counted.push_back({key.substr(0, slash), key.substr(slash + 1), values});
+    }
+    done(std::move(counted));
+  });
+}
+
+}  // namespace vf

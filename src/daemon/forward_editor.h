@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// What users ask for. A forward is bound first and written to the metadata then: an error leaves
+// the metadata as it was.
+
+#pragma once
+
+#include "daemon/reconciler.h"
+
+namespace vf {
+
+class ForwardEditor : public Controller {
+ public:
+  ForwardEditor(Reconciler& reconciler, ForwardTable& table, LibvirtHost& libvirt, Relay& relay)
+      : reconciler_(reconciler), table_(table), libvirt_(libvirt), relay_(relay) {}
+
+  void catch_up(std::function<void()> done) override { libvirt_.catch_up(std::move(done)); }
+  void add_forward(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
+                   std::function<void(Result<std::vector<ForwardView>>)> done) override;
+  void remove_forward(const std::string& uuid, const std::string& forward, EditScope scope,
+                      bool drain, std::function<void(Result<void>)> done) override;
+  void counters(const std::string& uuid, const std::string& id,
+                std::function<void(Result<ForwardCounters>)> done) override;
+  void all_counters(std::function<void(Result<std::vector<Counted>>)> done) override;
+
+ private:
+  void add_now(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
+               std::function<void(Result<std::vector<ForwardView>>)> done);
+  void remove_now(const std::string& uuid, const std::string& forward, EditScope scope, bool drain,
+                  std::function<void(Result<void>)> done);
+  // Calls `edit` when it is certain whether the domain runs, where that makes a difference.
+  void when_known(const std::string& uuid, EditScope scope, std::function<void()> edit);
+  std::vector<ForwardView> views_of(const std::string& uuid, const std::string& identity) const;
+  // `written`: which targets have been written, also where the result is an error.
+  using Written = std::function<void(Result<void> result, MetadataTarget written)>;
+  void write(const std::string& uuid, MetadataTarget target, LibvirtHost::Edit edit, Written done);
+  void take_back(const std::string& uuid, const std::string& identity);
+
+  Reconciler& reconciler_;
+  ForwardTable& table_;
+  LibvirtHost& libvirt_;
+  Relay& relay_;
+};
+
+}  // namespace vf

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// What the daemon shows and what it can be asked: the seam between the reconciler and the D-Bus
+// service. Main thread only.
+
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "core/forward_view.h"
+
+namespace vf {
+
+// Where an edit goes, virsh's way. None set: live when the domain runs, else DomainNotRunning.
+struct EditScope {
+  bool live = false;
+  bool config = false;
+  bool persistent = false;  // live (if it runs) and config
+};
+
+using ForwardAttributes = std::vector<std::pair<std::string, std::string>>;
+
+// Read side: stable between two calls of an observer.
+class Model {
+ public:
+  struct Observer {
+    virtual ~Observer() = default;
+    virtual void domain_added(const DomainView& domain) = 0;
+    virtual void domain_changed(const DomainView& domain) = 0;
+    virtual void domain_removed(const DomainView& domain) = 0;
+    virtual void forward_added(const ForwardView& forward) = 0;
+    virtual void forward_changed(const ForwardView& forward) = 0;
+    virtual void forward_removed(const ForwardView& forward) = 0;
+    virtual void daemon_changed() = 0;  // connection to libvirt or to the relay
+  };
+
+  virtual ~Model() = default;
+  virtual std::vector<DomainView> domains() const = 0;
+  virtual std::vector<ForwardView> forwards(const std::string& uuid) const = 0;
+  virtual const DomainView* domain(const std::string& uuid) const = 0;
+  virtual const ForwardView* forward(const std::string& uuid, const std::string& id) const = 0;
+  virtual bool libvirt_connected() const = 0;
+  virtual bool relay_connected() const = 0;
+  virtual std::string connection_uri() const = 0;
+  // One observer; null to take it away.
+  virtual void observe(Observer* observer) = 0;
+};
+
+class Controller {
+ public:
+  virtual ~Controller() = default;
+
+  // Calls `done` when the model shows all that libvirt knew at the time of this call: a domain that
+  // somebody has just defined or started.
+  virtual void catch_up(std::function<void()> done) = 0;
+
+  // `attributes` as of <forward>. Done when the port is bound, or when the edit is stored where
+  // the domain does not run. The ids of the forwards that came of it (several for a range).
+  // Errors: InvalidArgument, NoSuchDomain, DomainNotRunning, PortBusy, NotAllowed, NotSupported,
+  // Failed; after an error the metadata is as it was.
+  virtual void add_forward(const std::string& uuid, const ForwardAttributes& attributes,
+                           EditScope scope,
+                           std::function<void(Result<std::vector<ForwardView>>)> done) = 0;
+
+  // `forward` is an id or a definition's identity. Done when the listener and, unless `drain`, its
+  // connections are gone. Errors: NoSuchForward, NoSuchDomain, DomainNotRunning, Failed.
+  virtual void remove_forward(const std::string& uuid, const std::string& forward, EditScope scope,
+                              bool drain, std::function<void(Result<void>)> done) = 0;
+
+  virtual void counters(const std::string& uuid, const std::string& id,
+                        std::function<void(Result<ForwardCounters>)> done) = 0;
+
+  // Of every forward that is counted, with one question to the relay.
+  struct Counted {
+    std::string uuid;
+    std::string id;
+    ForwardCounters counters;
+  };
+  virtual void all_counters(std::function<void(Result<std::vector<Counted>>)> done) = 0;
+};
+
+}  // namespace vf

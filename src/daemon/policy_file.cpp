@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "daemon/policy_file.h"
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+
+#include "base/printable.h"
+#include "glib/ref.h"
+
+namespace vf {
+namespace {
+
+using Words = std::vector<std::string>;
+// Takes the words of one key into the policy; what is allowed when they are wrong.
+using Setter = std::function<std::string(Policy&, const Words&)>;
+
+template <typename T, typename Parse>
+Setter list_of(std::vector<T> Policy::*member, Parse parse_word, const char* allowed) {
+  return [=](Policy& policy, const Words& words) -> std::string {
+    std::vector<T> values;
+    for (const std::string& word : words) {
+      auto value = parse_word(word);
+      if (!value) return '"' + printable(word, 80) + "\": allowed are " + allowed;
+      values.push_back(*value);
+    }
+    policy.*member = std::move(values);
+    return {};
+  };
+}
+
+Setter number(std::uint32_t Policy::*member, std::uint32_t most) {
+  return [=](Policy& policy, const Words& words) -> std::string {
+    const std::string text = words.empty() ? "" : words.front();
+    std::uint32_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (words.size() != 1 || error != std::errc() || end != text.data() + text.size() ||
+        value < 1 || value > most)
+      return '"' + printable(text, 80) + "\": allowed is a number from 1 to " +
+             std::to_string(most);
+    policy.*member = value;
+    return {};
+  };
+}
+
+std::optional<std::string> socket_directory(const std::string& word) {
+  return word.starts_with('/') ? std::optional(word) : std::nullopt;
+}
+
+struct KeyRow {
+  const char* group;
+  const char* key;
+  Setter set;
+};
+
+const std::vector<KeyRow>& key_table() {
+  static const std::vector<KeyRow> table{
+      {"host", "addresses",
+       list_of(&Policy::host_addresses, IpAddress::parse, "literal IPv4 and IPv6 addresses")},
+      {"host", "ports",
+       list_of(&Policy::host_ports, PortRange::parse, "ports and ranges like 8000-8999")},
+      {"host", "socket-directories",
+       list_of(&Policy::socket_directories, socket_directory, "absolute paths")},
+      {"limits", "forwards-per-domain", number(&Policy::forwards_per_domain, 65535)},
+      {"limits", "connections-per-forward", number(&Policy::connections_per_forward, 1000000)},
+  };
+  return table;
+}
+
+std::vector<std::string> policy_files(const std::string& directory) {
+  std::vector<std::string> drop_ins;
+  const std::string drop_in_directory = directory + "/virt-forward.conf.d";
+  if (GDir* entries = g_dir_open(drop_in_directory.c_str(), 0, nullptr)) {
+    while (const gchar* name = g_dir_read_name(entries))
+      if (g_str_has_suffix(name, ".conf")) drop_ins.push_back(drop_in_directory + '/' + name);
+    g_dir_close(entries);
+  }
+  std::sort(drop_ins.begin(), drop_ins.end());
+  drop_ins.insert(drop_ins.begin(), directory + "/virt-forward.conf");
+  return drop_ins;
+}
+
+Words words_of(GKeyFile* file, const char* group, const char* key) {
+  gsize count = 0;
+  Words words;
+  gchar** list = g_key_file_get_string_list(file, group, key, &count, nullptr);
+  for (gsize index = 0; index < count; ++index)
+    words.push_back(g_strstrip(list[index]));
+  g_strfreev(list);
+  return words;
+}
+
+void take_file(const std::string& path, LoadedPolicy& loaded) {
+  const Ref<GKeyFile> file = adopt(g_key_file_new());
+  g_key_file_set_list_separator(file.get(), ';');
+  GErrorOut error;
+  gchar* text = nullptr;
+  gsize length = 0;
+  if (!g_file_get_contents(path.c_str(), &text, &length, error.out())) {
+    if (!g_error_matches(error.get(), G_FILE_ERROR, G_FILE_ERROR_NOENT))
+      loaded.problems.push_back(path + ": " + error.message());
+    return;
+  }
+  const GCharPtr owned(text);
+  // GKeyFile ends at a NUL, as a file that a crash left half written may have.
+  if (std::string_view(text, length).find('\0') != std::string_view::npos) {
+    loaded.problems.push_back(path + ": is not text");
+    return;
+  }
+  if (!g_key_file_load_from_data(file.get(), text, length, G_KEY_FILE_NONE, error.out())) {
+    loaded.problems.push_back(path + ": " + error.message());
+    return;
+  }
+  gchar** groups = g_key_file_get_groups(file.get(), nullptr);
+  for (gchar** group = groups; *group; ++group) {
+    gchar** keys = g_key_file_get_keys(file.get(), *group, nullptr, nullptr);
+    for (gchar** key = keys; key && *key; ++key) {
+      const std::string place = path + ": [" + printable(*group, 80) + "] " + printable(*key, 80);
+      const auto& table = key_table();
+      const auto row = std::find_if(table.begin(), table.end(), [&](const KeyRow& candidate) {
+        return g_str_equal(candidate.group, *group) && g_str_equal(candidate.key, *key);
+      });
+      if (row == table.end()) {
+        loaded.problems.push_back(place + ": no such setting");
+        continue;
+      }
+      const std::string wrong = row->set(loaded.policy, words_of(file.get(), *group, *key));
+      if (wrong.empty())
+        loaded.policy.files[{*group, *key}] = path;
+      else
+        loaded.problems.push_back(place + ": " + wrong);
+    }
+    g_strfreev(keys);
+  }
+  g_strfreev(groups);
+}
+
+}  // namespace
+
+LoadedPolicy load_policy(const std::string& directory) {
+  LoadedPolicy loaded;
+  for (const std::string& path : policy_files(directory))
+    take_file(path, loaded);
+  return loaded;
+}
+
+}  // namespace vf

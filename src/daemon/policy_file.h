@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The host policy: virt-forward.conf and the drop-ins beside it, as GKeyFile. See
+// virt-forward.conf(5).
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/policy.h"
+
+namespace vf {
+
+struct LoadedPolicy {
+  Policy policy;
+  std::vector<std::string>
+      problems;  // "FILE: [group] key: what is wrong"; where there are any, use
+                 // nothing of `policy`: it may allow what was to be forbidden
+};
+
+// `directory` holds virt-forward.conf and virt-forward.conf.d/*.conf, read in byte order, later
+// settings replacing earlier ones. Files that are not there are no problem.
+LoadedPolicy load_policy(const std::string& directory);
+
+}  // namespace vf

@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "daemon/reconciler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/journal.h"
+#include "daemon/memory.h"
+
+namespace vf {
+namespace {
+
+constexpr std::chrono::seconds reservation_time{60};
+constexpr std::chrono::seconds assumption_time{5};
+constexpr std::chrono::seconds first_retry{1};
+constexpr std::chrono::seconds longest_retry{30};
+
+std::int64_t unix_now() {
+  return g_get_real_time() / G_USEC_PER_SEC;
+}
+
+std::vector<int> numbers(const std::vector<Fd>& fds) {
+  std::vector<int> result;
+  for (const Fd& fd : fds)
+    result.push_back(fd.get());
+  return result;
+}
+
+RelayForward relay_forward(const std::string& key, const RelayRoute& route) {
+  return {key, RelayTarget{route.endpoints}, route.max_connections};
+}
+
+std::optional<Endpoint> local_endpoint(const Fd& fd) {
+  SocketAddress local;
+  local.length = sizeof local.storage;
+  if (::getsockname(fd.get(), local.get(), &local.length) < 0) return std::nullopt;
+  return local.endpoint();
+}
+
+}  // namespace
+
+Reconciler::Reconciler(Policy policy, PortBinder& binder, PortHints& hints, ForwardTable& table)
+    : policy_(std::move(policy)), binder_(binder), hints_(hints), table_(table) {
+  ways_.push_back(std::make_unique<TcpTransport>());
+}
+
+Reconciler::~Reconciler() = default;
+
+void Reconciler::set_policy(Policy policy) {
+  policy_ = std::move(policy);
+  for (auto& [uuid, record] : records_)
+    record.set_policy(policy_);
+  reconcile(all());
+}
+
+DomainRecord* Reconciler::domain(const std::string& uuid) {
+  const auto found = records_.find(uuid);
+  return found == records_.end() || !found->second.known() ? nullptr : &found->second;
+}
+
+Reconciler::Uuids Reconciler::all() const {
+  Uuids uuids;
+  for (const auto& [uuid, record] : records_)
+    uuids.insert(uuid);
+  return uuids;
+}
+
+BoundForward* Reconciler::bound(const std::string& key) {
+  const auto parts = split_key(key);
+  if (!parts) return nullptr;
+  const auto record = records_.find(parts->first);
+  if (record == records_.end()) return nullptr;
+  const auto found = record->second.bound.find(parts->second);
+  return found == record->second.bound.end() ? nullptr : &found->second;
+}
+
+// Until the relay has said what it holds, a port that it serves would look busy.
+bool Reconciler::relay_answered() const {
+  return !relay_ || relay_->ready() || relay_answered_;
+}
+
+// --- desired against actual ----------------------------------------------------------------------
+
+void Reconciler::reconcile(const Uuids& uuids) {
+  std::vector<DesiredForward> desired;
+  std::vector<ActualForward> actual;
+  for (const std::string& uuid : uuids) {
+    const auto found = records_.find(uuid);
+    if (found == records_.end()) continue;
+    DomainRecord& record = found->second;
+    if (record.snapshot().active && !relay_answered()) continue;
+    auto wanted = record.desired(ways_, policy_.connections_per_forward);
+    adopt_held(record, wanted);
+    for (const auto& [id, bound] : record.bound)
+      actual.push_back(bound.actual);
+    std::set<std::string_view> wanted_keys;
+    for (const DesiredForward& forward : wanted)
+      wanted_keys.insert(forward.key);
+    std::erase_if(record.failures, [&](const auto& failure) {
+      return !wanted_keys.contains(record.key(failure.first));
+    });
+    std::ranges::move(wanted, std::back_inserter(desired));
+  }
+
+  const Plan plan = vf::plan(desired, actual);
+  const bool relay_must_let_go = std::ranges::any_of(plan.remove, [this](const std::string& key) {
+    const BoundForward* forward = bound(key);
+    return forward && forward->actual.served;
+  });
+  apply_removals(plan.remove);
+  remember_ports(uuids);
+  if (relay_must_let_go && !plan.bind.empty() && relay_ && relay_->ready()) {
+    publish(uuids);
+    relay_->commit([this, uuids] {
+      reconcile(uuids);
+      retry_failures();
+    });
+    return;
+  }
+  for (const DesiredForward& forward : plan.bind)
+    apply_binding(forward);
+  for (const DesiredForward& forward : plan.serve)
+    if (BoundForward* held = bound(forward.key)) hand_to_relay(*held, forward);
+  for (const DesiredForward& forward : plan.update) {
+    BoundForward* held = bound(forward.key);
+    if (!held) continue;
+    if (held->actual.route.endpoints != forward.route.endpoints) held->failing = 0;
+    held->actual.route = forward.route;
+    if (relay_) relay_->update(relay_forward(forward.key, forward.route));
+  }
+  if (relay_)
+    relay_->commit(plan.remove.empty() ? std::function<void()>() : [this] { retry_failures(); });
+  publish(uuids);
+  plan_retry();
+}
+
+void Reconciler::apply_removals(const std::vector<std::string>& keys) {
+  for (const std::string& key : keys) {
+    const auto parts = split_key(key);
+    DomainRecord& record = records_.at(parts->first);
+    const BoundForward& held = record.bound.at(parts->second);
+    const bool drain = record.draining.erase(parts->second) != 0;
+    if (held.actual.served && relay_)
+      relay_->remove(key, drain ? Relay::Removal::drain : Relay::Removal::cut);
+    record.bound.erase(parts->second);
+  }
+}
+
+// What was bound while the start was prepared has its run only now.
+void Reconciler::remember_ports(const Uuids& uuids) {
+  for (const std::string& uuid : uuids) {
+    const auto found = records_.find(uuid);
+    if (found == records_.end() || !found->second.snapshot().id) continue;
+    for (const auto& [id, forward] : found->second.bound)
+      hints_.remember(forward.actual.key, {*found->second.snapshot().id, forward.actual.claim.port,
+                                           forward.actual.port});
+  }
+}
+
+void Reconciler::apply_binding(DesiredForward forward) {
+  const auto parts = split_key(forward.key);
+  DomainRecord& record = records_.at(parts->first);
+  const std::string& id = parts->second;
+  const auto failed_before = record.failures.find(id);
+  if (failed_before != record.failures.end() && failed_before->second.claim == forward.claim &&
+      failed_before->second.next_try > unix_now())
+    return;
+
+  const auto hint = hints_.find(forward.key, record.snapshot().id);
+  const bool same_request = hint && hint->requested == forward.claim.port;
+  auto outcome = allocate(forward.claim, same_request ? std::optional(hint->port) : std::nullopt,
+                          policy_, binder_);
+  if (!outcome) {
+    BindFailure& failure = record.failures[id];
+    failure.claim = forward.claim;
+    failure.error = outcome.error();
+    const std::string holder =
+        failure.error.code == ErrorCode::port_busy ? holder_of(forward.claim) : std::string();
+    if (!holder.empty())
+      failure.error.message =
+          "port " + std::to_string(forward.claim.port->number()) + " is held by " + holder;
+    failure.delay = std::clamp(failure.delay * 2, first_retry, longest_retry);
+    failure.next_try = unix_now() + failure.delay.count();
+    return;
+  }
+  record.failures.erase(id);
+  BoundForward& held =
+      record.bound
+          .emplace(id, BoundForward{{forward.key, forward.claim, outcome->port, {}, false},
+                                    std::move(outcome->addresses),
+                                    std::move(outcome->listeners)})
+          .first->second;
+  if (forward.serve) hand_to_relay(held, forward);
+  if (const auto run = record.snapshot().id)
+    hints_.remember(forward.key, {*run, forward.claim.port, held.actual.port});
+}
+
+// Which forward of ours has the claimed port, in words; empty where it is none of them.
+std::string Reconciler::holder_of(const HostClaim& claim) const {
+  if (!claim.port) return {};
+  for (const auto& [uuid, record] : records_)
+    for (const auto& [id, held] : record.bound)
+      if (held.actual.port == *claim.port &&
+          std::ranges::find_first_of(held.addresses, claim.addresses) != held.addresses.end())
+        return "the forward \"" + id + "\" of domain \"" + record.snapshot().name + '"';
+  return {};
+}
+
+void Reconciler::hand_to_relay(BoundForward& held, const DesiredForward& forward) {
+  held.actual.route = forward.route;
+  if (!relay_ || !relay_->ready()) return;
+  relay_->add(relay_forward(forward.key, forward.route), numbers(held.listeners));
+  held.actual.served = true;
+}
+
+void Reconciler::publish(const Uuids& uuids) {
+  for (const std::string& uuid : uuids) {
+    const auto found = records_.find(uuid);
+    if (found != records_.end() && found->second.known())
+      table_.set_domain(found->second.view(), found->second.forward_views(ways_));
+  }
+}
+
+void Reconciler::plan_retry() {
+  std::optional<std::int64_t> next;
+  for (const auto& [uuid, record] : records_)
+    for (const auto& [id, failure] : record.failures)
+      next = std::min(next.value_or(failure.next_try), failure.next_try);
+  retry_.reset();
+  if (!next) return;
+  const std::chrono::seconds delay(std::max<std::int64_t>(*next - unix_now(), 0));
+  retry_ = after(delay, [this] {
+    Uuids uuids;
+    for (const auto& [uuid, record] : records_)
+      if (!record.failures.empty()) uuids.insert(uuid);
+    reconcile(uuids);
+  });
+}
+
+// A port was given back: whoever waits for one may try at once.
+void Reconciler::retry_failures() {
+  Uuids uuids;
+  for (auto& [uuid, record] : records_)
+    for (auto& [id, failure] : record.failures) {
+      if (failure.error.code != ErrorCode::port_busy) continue;
+      failure.next_try = 0;
+      uuids.insert(uuid);
+    }
+  if (!uuids.empty()) reconcile(uuids);
+}
+
+// --- what a relay was found holding --------------------------------------------------------------
+
+void Reconciler::adopt_held(DomainRecord& record, const std::vector<DesiredForward>& desired) {
+  if (unclaimed_.empty()) return;
+  for (const DesiredForward& forward : desired) {
+    const auto found = unclaimed_.find(forward.key);
+    if (found == unclaimed_.end()) continue;
+    if (!record.snapshot().active || !adopt_one(record, forward, found->second)) continue;
+    unclaimed_.erase(found);
+  }
+}
+
+// Whether the listeners are what would be bound for this forward, now or earlier in this run.
+bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, HeldForward& held) {
+  std::vector<IpAddress> addresses;
+  std::optional<Port> port;
+  for (const Fd& listener : held.listeners) {
+    const auto local = local_endpoint(listener);
+    if (!local || (port && *port != local->port)) return false;
+    port = local->port;
+    addresses.push_back(local->address);
+  }
+  const auto& claimed = desired.claim.addresses;
+  const bool without_ipv6 = desired.claim.default_addresses && addresses.size() == 1 &&
+                            addresses.front() == IpAddress::loopback4();
+  if (!port || (!without_ipv6 && !std::ranges::is_permutation(addresses, claimed))) return false;
+  if (desired.claim.port && desired.claim.port != port) {
+    const auto hint = hints_.find(desired.key, record.snapshot().id);
+    const bool moved_in_this_run = desired.claim.on_busy != OnBusy::fail && hint &&
+                                   hint->requested == desired.claim.port && hint->port == *port;
+    if (!moved_in_this_run) return false;
+  }
+  const auto id = split_key(desired.key)->second;
+  if (record.bound.contains(id)) return false;
+  const RelayRoute route{held.forward.target.endpoints, held.forward.max_connections};
+  // Clients that come before the guest's addresses are known anew go on as before.
+  if (hints_.find(desired.key, record.snapshot().id)) {
+    record.assume_addresses(route.endpoints);
+    record.assumption_timeout = after(assumption_time, [this, uuid = record.snapshot().uuid] {
+      if (DomainRecord* domain = this->domain(uuid)) domain->drop_assumed_addresses();
+      reconcile({uuid});
+    });
+  }
+  record.bound.emplace(id, BoundForward{{desired.key, desired.claim, *port, route, true},
+                                        std::move(addresses),
+                                        std::move(held.listeners)});
+  if (const auto run = record.snapshot().id)
+    hints_.remember(desired.key, {*run, desired.claim.port, *port});
+  return true;
+}
+
+// Everything, with what the relay holds taken over or given back before anything is bound: under
+// the same key a new port may be wanted, and the same port under another key.
+void Reconciler::reconcile_held() {
+  for (auto& [uuid, record] : records_)
+    if (!unclaimed_.empty() && relay_answered())
+      adopt_held(record, record.desired(ways_, policy_.connections_per_forward));
+  if (unclaimed_.empty() || !relay_ || !relay_->ready()) return reconcile(all());
+  for (const auto& [key, held] : unclaimed_)
+    relay_->remove(key, Relay::Removal::cut);
+  unclaimed_.clear();
+  relay_->commit([this] {
+    reconcile(all());
+    retry_failures();
+  });
+}
+
+// --- news from the relay -------------------------------------------------------------------------
+
+void Reconciler::relay_ready(std::vector<HeldForward> held) {
+  relay_answered_ = true;
+  table_.set_relay_connected(true);
+  for (auto& [uuid, record] : records_)
+    for (auto& [id, forward] : record.bound)
+      forward.actual.served = false;
+  unclaimed_.clear();
+  for (HeldForward& forward : held) {
+    // What this daemon has bound by itself it hands over anew.
+    if (bound(forward.forward.key))
+      relay_->remove(forward.forward.key, Relay::Removal::cut);
+    else
+      unclaimed_.emplace(forward.forward.key, std::move(forward));
+  }
+  if (!synced_) return relay_->commit();
+  reconcile_held();
+}
+
+void Reconciler::relay_lost(const std::string& reason) {
+  log(LogLevel::warning, "relay lost", {{"reason", reason}});
+  const bool first = !std::exchange(relay_answered_, true);
+  table_.set_relay_connected(false);
+  for (auto& [uuid, record] : records_)
+    for (auto& [id, forward] : record.bound)
+      forward.actual.served = false;
+  if (first) return reconcile(all());
+  publish(all());
+}
+
+void Reconciler::forward_proven(const std::string& key) {
+  BoundForward* forward = bound(key);
+  if (!forward || (forward->proven && forward->failing == 0)) return;
+  forward->proven = true;
+  forward->failing = 0;
+  publish({split_key(key)->first});
+}
+
+void Reconciler::forward_failing(const std::string& key, int error_number) {
+  BoundForward* forward = bound(key);
+  if (!forward || forward->failing == error_number) return;
+  forward->failing = error_number;
+  publish({split_key(key)->first});
+}
+
+// --- news from libvirt ---------------------------------------------------------------------------
+
+void Reconciler::resynced(const std::vector<DomainSnapshot>& domains) {
+  Uuids present;
+  for (const DomainSnapshot& domain : domains) {
+    present.insert(domain.uuid);
+    records_.try_emplace(domain.uuid, domain.uuid).first->second.set_snapshot(domain, policy_);
+  }
+  for (const std::string& uuid : all())
+    if (!present.contains(uuid)) domain_gone(uuid);
+  hints_.forget_unless([this](const std::string& key) {
+    const auto parts = split_key(key);
+    const DomainRecord* record = parts ? domain(parts->first) : nullptr;
+    return record && record->snapshot().active;
+  });
+  synced_ = true;
+  reconcile_held();
+  return_memory_soon();
+}
+
+void Reconciler::domain_changed(const DomainSnapshot& domain) {
+  DomainRecord& record = records_.try_emplace(domain.uuid, domain.uuid).first->second;
+  const bool stopped = record.snapshot().active && !domain.active;
+  record.set_snapshot(domain, policy_);
+  reconcile({domain.uuid});
+  if (stopped) hints_.forget(domain.uuid + '/');
+}
+
+void Reconciler::domain_gone(const std::string& uuid) {
+  const auto found = records_.find(uuid);
+  if (found == records_.end() || !found->second.known()) return;
+  DomainSnapshot stopped = found->second.snapshot();
+  stopped.active = stopped.serving = false;
+  stopped.id.reset();
+  stopped.live_metadata.clear();
+  stopped.config_metadata.clear();
+  domain_changed(stopped);
+  forget(uuid);
+}
+
+void Reconciler::forget(const std::string& uuid) {
+  records_.erase(uuid);
+  table_.remove_domain(uuid);
+}
+
+void Reconciler::addresses_changed(const std::string& uuid,
+                                   const std::vector<IpAddress>& addresses) {
+  const auto found = records_.find(uuid);
+  if (found == records_.end()) return;
+  found->second.set_addresses(addresses);
+  reconcile({uuid});
+}
+
+void Reconciler::connection_changed(bool connected, const std::string& reason) {
+  table_.set_libvirt_connected(connected);
+  if (connected)
+    log(LogLevel::info, "connected to libvirt", {{"uri", table_.connection_uri()}});
+  else
+    log(LogLevel::warning, "no connection to libvirt: forwards stay as they are",
+        {{"uri", table_.connection_uri()}, {"reason", reason}});
+}
+
+// --- a start that is being prepared --------------------------------------------------------------
+
+Result<void> Reconciler::reserve(const std::string& uuid, const std::string& name,
+                                 const std::string& element) {
+  DomainRecord& record = records_.try_emplace(uuid, uuid).first->second;
+  ParsedDefinitions parsed = parse_definitions(element);
+  record.reserve(name, parsed.definitions.forwards, policy_);
+  reconcile({uuid});
+  record.reservation_timeout = after(reservation_time, [this, uuid] { release(uuid); });
+
+  if (!parsed.errors.empty())
+    return Unexpected(
+        ErrorCode::invalid_argument,
+        "the forwards of the domain are not all valid: " + parsed.errors.front().text());
+  for (const ForwardView& forward : record.forward_views(ways_)) {
+    const auto required =
+        std::ranges::any_of(parsed.definitions.forwards, [&](const ForwardDefinition& definition) {
+          return definition.required && definition.enabled &&
+                 definition.identity() == forward.definition;
+        });
+    if (required && !forward.host_port)
+      return Unexpected(ErrorCode::failed,
+                        "required forward \"" + forward.id + "\": " + forward.reason);
+  }
+  return {};
+}
+
+void Reconciler::release(const std::string& uuid) {
+  const auto found = records_.find(uuid);
+  if (found == records_.end()) return;
+  found->second.release_reservation();
+  reconcile({uuid});
+  if (!found->second.known()) records_.erase(found);
+}
+
+// --- edits ---------------------------------------------------------------------------------------
+
+Result<std::vector<ForwardView>> Reconciler::want(DomainRecord& domain,
+                                                  const ForwardDefinition& definition) {
+  const std::string identity = definition.identity();
+  domain.add_pending(definition, policy_);
+  reconcile({domain.snapshot().uuid});
+
+  std::vector<ForwardView> views;
+  for (ForwardView& view : domain.forward_views(ways_))
+    if (view.definition == identity && view.live) views.push_back(std::move(view));
+  for (const ForwardView& view : views) {
+    const auto code = view.state == ForwardState::port_busy ? ErrorCode::port_busy
+                      : view.state == ForwardState::denied  ? ErrorCode::not_allowed
+                                                            : ErrorCode::not_supported;
+    const bool kept = view.host_port || view.state == ForwardState::disabled;
+    if (kept) continue;
+    const auto failure = domain.failures.find(view.id);
+    Error error =
+        failure == domain.failures.end() ? Error{code, view.reason} : failure->second.error;
+    stop_wanting(domain, identity);
+    return Unexpected(std::move(error));
+  }
+  return views;
+}
+
+void Reconciler::stop_wanting(DomainRecord& domain, const std::string& identity) {
+  domain.drop_pending(identity, policy_);
+  reconcile({domain.snapshot().uuid});
+}
+
+void Reconciler::metadata_written(DomainRecord& domain, MetadataTarget target,
+                                  const std::string& element, std::function<void()> applied) {
+  DomainSnapshot snapshot = domain.snapshot();
+  if (target.live) snapshot.live_metadata = element;
+  if (target.config) snapshot.config_metadata = element;
+  domain_changed(snapshot);
+  if (relay_ && relay_->ready())
+    relay_->commit(std::move(applied));
+  else
+    applied();
+}
+
+}  // namespace vf

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Makes what is so into what is wanted. Signals (libvirt, hook, relay, timers) only bring news of a
+// domain; each ends in reconcile(), which compares desired with actual and applies the difference.
+//
+// A removal is applied by the relay before anything new is bound: until then the relay's duplicate
+// of the listener keeps the port busy.
+
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/allocation.h"
+#include "core/policy.h"
+#include "daemon/domain_record.h"
+#include "daemon/forward_table.h"
+#include "daemon/port_hints.h"
+#include "daemon/relay.h"
+#include "plugin/libvirt_host.h"
+
+namespace vf {
+
+class Reconciler : public LibvirtHost::Observer, public Relay::Observer {
+ public:
+  Reconciler(Policy policy, PortBinder& binder, PortHints& hints, ForwardTable& table);
+  ~Reconciler() override;
+
+  // Before anything else; the relay outlives this.
+  void use_relay(Relay& relay) { relay_ = &relay; }
+  void set_policy(Policy policy);
+  const Policy& policy() const { return policy_; }
+
+  // Binds all forwards of a domain that is about to start and keeps them until release(), until the
+  // domain runs, or for a minute. The error names the first `required` forward without a port.
+  Result<void> reserve(const std::string& uuid, const std::string& name,
+                       const std::string& element);
+  void release(const std::string& uuid);
+
+  // Null when libvirt has not told of such a domain.
+  DomainRecord* domain(const std::string& uuid);
+
+  // Wants one more forward of a running domain and says what came of it: the forwards, bound, or
+  // why not, in which case it is not wanted any more.
+  Result<std::vector<ForwardView>> want(DomainRecord& domain, const ForwardDefinition& definition);
+  void stop_wanting(DomainRecord& domain, const std::string& identity);
+  // What an edit has written, ahead of libvirt's event for it. `applied` is called when the relay
+  // has nothing left to do for it.
+  void metadata_written(DomainRecord& domain, MetadataTarget target, const std::string& element,
+                        std::function<void()> applied);
+
+  // LibvirtHost::Observer
+  void resynced(const std::vector<DomainSnapshot>& domains) override;
+  void domain_changed(const DomainSnapshot& domain) override;
+  void domain_gone(const std::string& uuid) override;
+  void addresses_changed(const std::string& uuid, const std::vector<IpAddress>& addresses) override;
+  void connection_changed(bool connected, const std::string& reason) override;
+
+  // Relay::Observer
+  void relay_ready(std::vector<HeldForward> held) override;
+  void relay_lost(const std::string& reason) override;
+  void forward_proven(const std::string& key) override;
+  void forward_failing(const std::string& key, int error_number) override;
+
+ private:
+  using Uuids = std::set<std::string>;
+
+  void reconcile(const Uuids& uuids);
+  void apply_removals(const std::vector<std::string>& keys);
+  void remember_ports(const Uuids& uuids);
+  void apply_binding(DesiredForward forward);
+  std::string holder_of(const HostClaim& claim) const;
+  void hand_to_relay(BoundForward& bound, const DesiredForward& forward);
+  void adopt_held(DomainRecord& record, const std::vector<DesiredForward>& desired);
+  bool adopt_one(DomainRecord& record, const DesiredForward& desired, HeldForward& held);
+  void reconcile_held();
+  void publish(const Uuids& uuids);
+  void forget(const std::string& uuid);
+  void plan_retry();
+  void retry_failures();
+  BoundForward* bound(const std::string& key);
+  Uuids all() const;
+  bool relay_answered() const;
+
+  Policy policy_;
+  PortBinder& binder_;
+  PortHints& hints_;
+  ForwardTable& table_;
+  Relay* relay_ = nullptr;
+  std::vector<std::unique_ptr<TransportWay>> ways_;
+  std::map<std::string, DomainRecord> records_;
+  // What a relay was found holding and no domain has claimed yet; what is left after the first
+  // resync is removed.
+  std::map<std::string, HeldForward> unclaimed_;
+  bool synced_ = false;
+  bool relay_answered_ = false;
+  Source retry_;
+};
+
+}  // namespace vf

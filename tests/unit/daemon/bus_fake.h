@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// A model and a controller that do what a test says.
+
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "daemon/model.h"
+
+namespace vf {
+
+class FakeModel final : public Model {
+ public:
+  std::vector<DomainView> domains() const override {
+    std::vector<DomainView> list;
+    for (const auto& [uuid, view] : domains_)
+      list.push_back(view);
+    return list;
+  }
+  std::vector<ForwardView> forwards(const std::string& uuid) const override {
+    std::vector<ForwardView> list;
+    const auto of_domain = forwards_.find(uuid);
+    if (of_domain == forwards_.end()) return list;
+    for (const auto& [id, view] : of_domain->second)
+      list.push_back(view);
+    return list;
+  }
+  const DomainView* domain(const std::string& uuid) const override {
+    const auto found = domains_.find(uuid);
+    return found == domains_.end() ? nullptr : &found->second;
+  }
+  const ForwardView* forward(const std::string& uuid, const std::string& id) const override {
+    const auto of_domain = forwards_.find(uuid);
+    if (of_domain == forwards_.end()) return nullptr;
+    const auto found = of_domain->second.find(id);
+    return found == of_domain->second.end() ? nullptr : &found->second;
+  }
+  bool libvirt_connected() const override { return true; }
+  bool relay_connected() const override { return relay; }
+  std::string connection_uri() const override { return "test:///default"; }
+  void observe(Observer* watcher) override { observer = watcher; }
+
+  void add(const DomainView& view) {
+    domains_[view.uuid] = view;
+    if (observer) observer->domain_added(view);
+  }
+  void change(const DomainView& view) {
+    domains_[view.uuid] = view;
+    if (observer) observer->domain_changed(view);
+  }
+  void remove(const DomainView& view) {
+    domains_.erase(view.uuid);
+    if (observer) observer->domain_removed(view);
+  }
+  void add(const ForwardView& view) {
+    forwards_[view.uuid][view.id] = view;
+    if (observer) observer->forward_added(view);
+  }
+  void change(const ForwardView& view) {
+    forwards_[view.uuid][view.id] = view;
+    if (observer) observer->forward_changed(view);
+  }
+  void remove(const ForwardView& view) {
+    forwards_[view.uuid].erase(view.id);
+    if (observer) observer->forward_removed(view);
+  }
+
+  Observer* observer = nullptr;
+  bool relay = true;
+
+ private:
+  std::map<std::string, DomainView> domains_;
+  std::map<std::string, std::map<std::string, ForwardView>> forwards_;
+};
+
+// Keeps what it was asked; answers at once with `answer`, or, if `hold`, when the test does.
+class FakeController final : public Controller {
+ public:
+  struct Asked {
+    std::string uuid;
+    ForwardAttributes attributes;
+    std::string forward;
+    EditScope scope;
+    bool drain = false;
+  };
+  using AddDone = std::function<void(Result<std::vector<ForwardView>>)>;
+
+  void catch_up(std::function<void()> done) override {
+    if (before_caught_up) before_caught_up();
+    done();
+  }
+  void add_forward(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
+                   AddDone done) override {
+    asked.push_back({uuid, attributes, {}, scope, false});
+    if (before_added) before_added();
+    if (hold)
+      held.push_back(std::move(done));
+    else
+      done(added);
+  }
+  void remove_forward(const std::string& uuid, const std::string& forward, EditScope scope,
+                      bool drain, std::function<void(Result<void>)> done) override {
+    asked.push_back({uuid, {}, forward, scope, drain});
+    done(removed);
+  }
+  void counters(const std::string&, const std::string&,
+                std::function<void(Result<ForwardCounters>)> done) override {
+    done(counted);
+  }
+  void all_counters(std::function<void(Result<std::vector<Counted>>)> done) override {
+    done(all_counted);
+  }
+
+  bool hold = false;
+  std::vector<AddDone> held;
+  std::function<void()> before_added;
+  std::function<void()> before_caught_up;
+  std::vector<Asked> asked;
+  Result<std::vector<ForwardView>> added = std::vector<ForwardView>();
+  Result<void> removed;
+  Result<ForwardCounters> counted = ForwardCounters{1, 2, 3};
+  Result<std::vector<Counted>> all_counted = std::vector<Counted>();
+};
+
+inline constexpr char uuid1[] = "00000000-0000-4000-8000-000000000001";
+inline constexpr char uuid2[] = "00000000-0000-4000-8000-000000000002";
+
+inline DomainView fake_domain(const std::string& uuid = uuid1, const std::string& name = "web") {
+  return {uuid, name, 7, true, true, {}};
+}
+
+inline ForwardView fake_forward(const std::string& id = "tcp:8080:80",
+                                const std::string& uuid = uuid1) {
+  ForwardView view;
+  view.domain = "web";
+  view.uuid = uuid;
+  view.id = id;
+  view.definition = id;
+  view.guest_port = Port::from(80);
+  view.host_addresses = {IpAddress::loopback4(), IpAddress::loopback6()};
+  view.host_port = Port::from(8080);
+  view.requested_port = Port::from(8080);
+  view.url = "http://127.0.0.1:8080";
+  view.transport = Transport::tcp;
+  view.state = ForwardState::active;
+  view.proven = true;
+  view.live = true;
+  return view;
+}
+
+}  // namespace vf

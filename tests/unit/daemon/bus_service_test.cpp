@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The service on its private socket, by peers in this process and by busctl and gdbus.
+
+#include "daemon/bus_service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+
+#include "base/fd.h"
+#include "bus_fake.h"
+#include "bus_lab.h"
+#include "glib/object_path.h"
+
+namespace vf {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+class BusPeer : public testing::Test {
+ protected:
+  BusPeer() {
+    model.add(fake_domain());
+    model.add(fake_forward());
+    auto started = BusService::start({BusService::Bus::none, socket}, model, controller);
+    EXPECT_TRUE(started) << started.error().message;
+    service = *std::move(started);
+  }
+
+  CallAnswer add(const Ref<GDBusConnection>& peer, const char* arguments) {
+    return call(peer, domain_path(uuid1), domain_interface, "AddForward",
+                g_variant_new_parsed(arguments));
+  }
+
+  ScratchDirectory directory;
+  std::string socket = directory.path("bus.sock");
+  std::string address = "unix:path=" + socket;
+  const std::string forward = forward_path(uuid1, "tcp:8080:80");
+  FakeModel model;
+  FakeController controller;
+  std::unique_ptr<BusService> service;
+};
+
+TEST_F(BusPeer, ShowsObjects) {
+  const auto peer = connect_peer(socket);
+  const auto objects = call(peer, root_path, object_manager_interface, "GetManagedObjects");
+  EXPECT_THAT(objects.text(),
+              AllOf(HasSubstr(domain_path(uuid1)), HasSubstr(forward),
+                    HasSubstr("'HostPort': <uint16 8080>"), Not(HasSubstr("Reason"))));
+  const auto manager = call(peer, root_path, properties_interface, "GetAll",
+                            g_variant_new("(s)", manager_interface));
+  EXPECT_THAT(manager.text(), AllOf(HasSubstr("'ConnectionUri': <'test:///default'>"),
+                                    HasSubstr("'RelayConnected': <true>")));
+}
+
+TEST_F(BusPeer, GObjectsOwnClientUnderstandsIt) {
+  const auto peer = connect_peer(socket);
+  struct State {
+    Ref<GDBusObjectManager> manager;
+    std::string error;
+  } state;
+  g_dbus_object_manager_client_new(
+      peer.get(), G_DBUS_OBJECT_MANAGER_CLIENT_FLAGS_NONE, nullptr, root_path, nullptr, nullptr,
+      nullptr, nullptr,
+      [](GObject*, GAsyncResult* result, gpointer data) {
+        auto* waiting = static_cast<State*>(data);
+        GErrorOut error;
+        waiting->manager = adopt(g_dbus_object_manager_client_new_finish(result, error.out()));
+        waiting->error = error.message();
+      },
+      &state);
+  ASSERT_TRUE(iterate_until([&] { return state.manager || !state.error.empty(); }));
+  ASSERT_TRUE(state.manager) << state.error;
+  const auto object = [&](const std::string& path) {
+    return adopt(g_dbus_object_manager_get_object(state.manager.get(), path.c_str()));
+  };
+  EXPECT_TRUE(object(forward));
+  const std::string later = forward_path(uuid1, "ssh");
+  model.add(fake_forward("ssh"));
+  EXPECT_TRUE(iterate_until([&] { return static_cast<bool>(object(later)); }));
+  model.remove(fake_forward("ssh"));
+  EXPECT_TRUE(iterate_until([&] { return !object(later); }));
+}
+
+TEST_F(BusPeer, AnswersBusctlAndGdbus) {
+  const auto tree = run_program({"busctl", "--address=" + address, "tree", bus_name});
+  EXPECT_EQ(tree.status, 0) << tree.err;
+  EXPECT_THAT(tree.out, HasSubstr(forward));
+  const auto introspect =
+      run_program({"busctl", "--address=" + address, "introspect", bus_name, forward});
+  EXPECT_EQ(introspect.status, 0) << introspect.err;
+  EXPECT_THAT(introspect.out, HasSubstr("\"http://127.0.0.1:8080\""));
+  const auto found = run_program({"busctl", "--address=" + address, "call", bus_name, root_path,
+                                  manager_interface, "FindDomain", "s", "web"});
+  EXPECT_EQ(found.out, "o \"" + domain_path(uuid1) + "\"\n") << found.err;
+  const auto gdbus =
+      run_program({"gdbus", "call", "--address", address, "--dest", bus_name, "--object-path",
+                   root_path, "--method", "org.virtforward1.Manager.FindDomain", "7"});
+  EXPECT_EQ(gdbus.out, "(objectpath '" + domain_path(uuid1) + "',)\n") << gdbus.err;
+  const auto gdbus_introspect = run_program(
+      {"gdbus", "introspect", "--address", address, "--dest", bus_name, "--object-path", forward});
+  EXPECT_THAT(gdbus_introspect.out, HasSubstr("HostPort = 8080")) << gdbus_introspect.err;
+}
+
+TEST_F(BusPeer, AClientOfABusGetsSignals) {
+  const auto client = connect_bus(address);
+  EXPECT_STREQ(g_dbus_connection_get_unique_name(client.get()), ":1.1");
+  SignalLog signals(client);
+  call(client, "/", "org.freedesktop.DBus.Peer", "Ping");
+  model.add(fake_forward("ssh"));
+  EXPECT_TRUE(iterate_until([&] { return !signals.entries.empty(); }));
+}
+
+TEST_F(BusPeer, IsNoBus) {
+  const auto peer = connect_peer(socket);
+  const auto ask = [&](const char* method, GVariant* arguments) {
+    return call(peer, "/org/freedesktop/DBus", "org.freedesktop.DBus", method, arguments);
+  };
+  EXPECT_EQ(ask("RequestName", g_variant_new("(su)", "org.example", 0)).error,
+            "org.freedesktop.DBus.Error.AccessDenied");
+  EXPECT_EQ(ask("GetNameOwner", g_variant_new("(s)", "org.example")).error,
+            "org.freedesktop.DBus.Error.NameHasNoOwner");
+  EXPECT_EQ(ask("GetNameOwner", g_variant_new("(s)", bus_name)).text(), "(':1.0',)");
+  EXPECT_EQ(ask("NameHasOwner", g_variant_new("(s)", "org.example")).text(), "(false,)");
+  EXPECT_EQ(ask("StartServiceByName", g_variant_new("(su)", bus_name, 0)).text(), "(2,)");
+  EXPECT_EQ(ask("GetConnectionUnixUser", g_variant_new("(s)", ":1.1")).text(),
+            "(" + std::to_string(geteuid()) + ",)");
+}
+
+// A script starts a guest and exposes a port in the next line: before saying no, the daemon asks.
+TEST_F(BusPeer, ADomainThatLibvirtHasOnlyJustGotIsFound) {
+  const auto peer = connect_peer(socket);
+  controller.before_caught_up = [this] { model.add(fake_domain(uuid2, "new")); };
+  const CallAnswer found =
+      call(peer, root_path, manager_interface, "FindDomain", g_variant_new("(s)", "new"));
+  EXPECT_EQ(found.text(), "('" + domain_path(uuid2) + "',)");
+}
+
+TEST_F(BusPeer, FindsDomainsByIdUuidAndName) {
+  DomainView other = fake_domain(uuid2, "7");  // its name is the other's id
+  other.id = {};
+  model.add(other);
+  const auto peer = connect_peer(socket);
+  const auto find = [&](const std::string& text) {
+    return call(peer, root_path, manager_interface, "FindDomain",
+                g_variant_new("(s)", text.c_str()));
+  };
+  const std::string first = "('" + domain_path(uuid1) + "',)";
+  EXPECT_EQ(find("7").text(), first);
+  EXPECT_EQ(find("web").text(), first);
+  EXPECT_EQ(find(uuid2).text(), "('" + domain_path(uuid2) + "',)");
+  const auto none = find("n\x1b[31mone");
+  EXPECT_EQ(none.error, "org.virtforward1.Error.NoSuchDomain");
+  EXPECT_THAT(none.message, AllOf(HasSubstr("virsh list"), Not(HasSubstr("\x1b"))));
+}
+
+TEST_F(BusPeer, AddsAndTellsBeforeItAnswers) {
+  const auto peer = connect_peer(socket);
+  SignalLog signals(peer);
+  ForwardView view = fake_forward("tcp:any:22");
+  view.host_port = Port::from(40022);
+  view.requested_port = {};
+  controller.added = std::vector<ForwardView>{view};
+  controller.before_added = [&] { model.add(view); };
+  const auto answer = add(peer, "({'guest-port': '22'}, {'live': <true>, 'config': <false>})");
+  EXPECT_EQ(answer.text(), "([('" + forward_path(uuid1, "tcp:any:22") + "', 40022, 0)],)");
+  EXPECT_THAT(signals.lines(), ElementsAre("InterfacesAdded " + forward_path(uuid1, "tcp:any:22")));
+  ASSERT_EQ(controller.asked.size(), 1u);
+  EXPECT_EQ(controller.asked[0].uuid, uuid1);
+  EXPECT_EQ(controller.asked[0].attributes, (ForwardAttributes{{"guest-port", "22"}}));
+  EXPECT_TRUE(controller.asked[0].scope.live);
+  EXPECT_FALSE(controller.asked[0].scope.config);
+}
+
+TEST_F(BusPeer, Removes) {
+  const auto peer = connect_peer(socket);
+  const auto by_name = call(peer, domain_path(uuid1), domain_interface, "RemoveForward",
+                            g_variant_new_parsed("('ssh', {'drain': <true>})"));
+  EXPECT_EQ(by_name.text(), "()");
+  EXPECT_EQ(controller.asked.back().forward, "ssh");
+  EXPECT_TRUE(controller.asked.back().drain);
+  ForwardView of_range = fake_forward("range#8001");
+  of_range.definition = "range";
+  model.add(of_range);
+  const auto itself = call(peer, forward_path(uuid1, "range#8001"), forward_interface, "Remove",
+                           g_variant_new_parsed("(@a{sv} {'persistent': <true>},)"));
+  EXPECT_EQ(itself.text(), "()");
+  EXPECT_EQ(controller.asked.back().forward, "range");
+  EXPECT_TRUE(controller.asked.back().scope.persistent);
+}
+
+TEST_F(BusPeer, Counts) {
+  const auto peer = connect_peer(socket);
+  controller.all_counted = std::vector<Controller::Counted>{{uuid1, "tcp:8080:80", {4, 5, 6}}};
+  EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").text(), "(1, 2, 3)");
+  EXPECT_EQ(call(peer, root_path, manager_interface, "GetCounters").text(),
+            "([('" + forward + "', 4, 5, 6)],)");
+  controller.counted = Unexpected(ErrorCode::not_supported, "no");
+  EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").error,
+            "org.virtforward1.Error.NotSupported");
+}
+
+TEST_F(BusPeer, EveryErrorKeepsItsNameAndText) {
+  const auto peer = connect_peer(socket);
+  for (const ErrorCode code :
+       {ErrorCode::failed, ErrorCode::invalid_argument, ErrorCode::no_such_domain,
+        ErrorCode::no_such_forward, ErrorCode::ambiguous_name, ErrorCode::domain_not_running,
+        ErrorCode::port_busy, ErrorCode::not_allowed, ErrorCode::not_supported}) {
+    controller.added = Unexpected(code, "do \"this\"\nnext");
+    const auto answer = add(peer, "({'guest-port': '22'}, @a{sv} {})");
+    EXPECT_EQ(answer.error, std::string(bus_error_prefix) + std::string(error_name(code)));
+    EXPECT_EQ(answer.message, "do \"this\"\nnext");
+  }
+  controller.added = Unexpected(ErrorCode::failed, "bytes \xff");
+  EXPECT_EQ(add(peer, "({'guest-port': '22'}, @a{sv} {})").message, "bytes \\xff");
+}
+
+TEST_F(BusPeer, RefusesArgumentsByName) {
+  const auto peer = connect_peer(socket);
+  const char invalid[] = "org.virtforward1.Error.InvalidArgument";
+  const auto unknown = add(peer, "({'guest-port': '22'}, {'lively': <true>})");
+  EXPECT_EQ(unknown.error, invalid);
+  EXPECT_THAT(unknown.message, HasSubstr("\"lively\""));
+  const auto drain = add(peer, "({'guest-port': '22'}, {'drain': <true>})");
+  EXPECT_THAT(drain.message, HasSubstr("\"drain\""));
+  const auto type = add(peer, "({'guest-port': '22'}, {'live': <'yes'>})");
+  EXPECT_EQ(type.error, invalid);
+  EXPECT_THAT(type.message, HasSubstr("\"live\""));
+  EXPECT_EQ(add(peer, "({'a': '1', 'a': '2'}, @a{sv} {})").error, invalid);
+  GVariantBuilder many;
+  g_variant_builder_init(&many, G_VARIANT_TYPE("a{ss}"));
+  for (int number = 0; number < 65; ++number)
+    g_variant_builder_add(&many, "{ss}", std::to_string(number).c_str(), "");
+  EXPECT_EQ(call(peer, domain_path(uuid1), domain_interface, "AddForward",
+                 g_variant_new("(a{ss}a{sv})", &many, nullptr))
+                .error,
+            invalid);
+  EXPECT_TRUE(controller.asked.empty());
+}
+
+TEST_F(BusPeer, NamesWhatDoesNotExist) {
+  const auto peer = connect_peer(socket);
+  const auto gone_domain = call(peer, domain_path(uuid2), domain_interface, "AddForward",
+                                g_variant_new_parsed("({'guest-port': '1'}, @a{sv} {})"));
+  EXPECT_EQ(gone_domain.error, "org.virtforward1.Error.NoSuchDomain");
+  const auto gone = call(peer, forward_path(uuid1, "x"), properties_interface, "GetAll",
+                         g_variant_new("(s)", forward_interface));
+  EXPECT_EQ(gone.error, "org.virtforward1.Error.NoSuchForward");
+  const auto no_path = call(peer, "/org/virtforward1/domain/x", domain_interface, "AddForward",
+                            g_variant_new_parsed("({'guest-port': '1'}, @a{sv} {})"));
+  EXPECT_THAT(no_path.error, HasSubstr("org.freedesktop.DBus.Error.Unknown"));
+}
+
+TEST_F(BusPeer, PropertiesAreReadOnlyAndAbsentOnesSaySo) {
+  const auto peer = connect_peer(socket);
+  const auto get = [&](const char* name) {
+    return call(peer, forward, properties_interface, "Get",
+                g_variant_new("(ss)", forward_interface, name));
+  };
+  EXPECT_EQ(get("HostPort").text(), "(<uint16 8080>,)");
+  EXPECT_EQ(get("Reason").error, "org.freedesktop.DBus.Error.UnknownProperty");
+  EXPECT_EQ(get("Nonsense").error, "org.freedesktop.DBus.Error.InvalidArgs");
+  const auto set = call(peer, forward, properties_interface, "Set",
+                        g_variant_new_parsed("('org.virtforward1.Forward', 'Label', <'x'>)"));
+  EXPECT_EQ(set.error, "org.freedesktop.DBus.Error.InvalidArgs");
+}
+
+TEST_F(BusPeer, ACallThatIsGivenUpIsAnswered) {
+  const auto peer = connect_peer(socket);
+  controller.hold = true;
+  std::string error;
+  g_dbus_connection_call(
+      peer.get(), nullptr, domain_path(uuid1).c_str(), domain_interface, "AddForward",
+      g_variant_new_parsed("({'guest-port': '22'}, @a{sv} {})"), nullptr, G_DBUS_CALL_FLAGS_NONE,
+      -1, nullptr,
+      [](GObject* source, GAsyncResult* result, gpointer data) {
+        GErrorOut failure;
+        const auto value =
+            adopt(g_dbus_connection_call_finish(G_DBUS_CONNECTION(source), result, failure.out()));
+        *static_cast<std::string*>(data) =
+            take_string(g_dbus_error_get_remote_error(failure.get()));
+      },
+      &error);
+  ASSERT_TRUE(iterate_until([&] { return !controller.held.empty(); }));
+  controller.held.clear();
+  EXPECT_TRUE(iterate_until([&] { return !error.empty(); }));
+  EXPECT_EQ(error, "org.virtforward1.Error.Failed");
+}
+
+TEST_F(BusPeer, LateAnswersAfterTheEndAreHarmless) {
+  const auto peer = connect_peer(socket);
+  controller.hold = true;
+  g_dbus_connection_call(peer.get(), nullptr, domain_path(uuid1).c_str(), domain_interface,
+                         "AddForward", g_variant_new_parsed("({'guest-port': '22'}, @a{sv} {})"),
+                         nullptr, G_DBUS_CALL_FLAGS_NONE, -1, nullptr, nullptr, nullptr);
+  ASSERT_TRUE(iterate_until([&] { return !controller.held.empty(); }));
+  service.reset();
+  EXPECT_EQ(model.observer, nullptr);
+  controller.held[0](std::vector<ForwardView>());
+  EXPECT_FALSE(std::ifstream(socket));
+  EXPECT_TRUE(iterate_until([&] { return g_dbus_connection_is_closed(peer.get()); }));
+}
+
+TEST_F(BusPeer, UnansweredCallsHaveABound) {
+  const auto peer = connect_peer(socket);
+  controller.hold = true;
+  for (int number = 0; number < 64; ++number)
+    g_dbus_connection_call(peer.get(), nullptr, domain_path(uuid1).c_str(), domain_interface,
+                           "AddForward", g_variant_new_parsed("({'guest-port': '22'}, @a{sv} {})"),
+                           nullptr, G_DBUS_CALL_FLAGS_NONE, -1, nullptr, nullptr, nullptr);
+  const auto refused = add(peer, "({'guest-port': '22'}, @a{sv} {})");
+  EXPECT_EQ(refused.error, "org.freedesktop.DBus.Error.LimitsExceeded");
+  EXPECT_EQ(controller.held.size(), 64u);
+  controller.held.clear();
+  controller.hold = false;
+  EXPECT_EQ(add(peer, "({'guest-port': '22'}, @a{sv} {})").error, "");
+}
+
+TEST_F(BusPeer, APeerThatDoesNotReadIsCutOff) {
+  const Fd peer(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  socket.copy(name.sun_path, sizeof name.sun_path - 1);
+  ASSERT_EQ(connect(peer.get(), reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
+  std::string handshake("\0AUTH EXTERNAL ", 15);
+  for (const char digit : std::to_string(geteuid()))
+    handshake += {'3', digit};
+  handshake += "\r\nBEGIN\r\n";
+  ASSERT_EQ(write(peer.get(), handshake.data(), handshake.size()), ssize_t(handshake.size()));
+
+  const auto is_cut = [&] {
+    pollfd state{peer.get(), POLLRDHUP, 0};
+    poll(&state, 1, 0);
+    return (state.revents & (POLLRDHUP | POLLHUP)) != 0;
+  };
+  ForwardView view = fake_forward();
+  std::size_t sent = 0;
+  EXPECT_TRUE(iterate_until([&] {
+    view.label.assign(1 << 20, static_cast<char>('a' + sent % 26));
+    model.change(view);
+    ++sent;
+    return is_cut();
+  }));
+  EXPECT_GT(sent, 64u);
+  EXPECT_FALSE(call(connect_peer(socket), root_path, object_manager_interface, "GetManagedObjects")
+                   .text()
+                   .empty());
+}
+
+TEST_F(BusPeer, TenThousandObjects) {
+  const auto memory_kib = [] {
+    std::ifstream status("/proc/self/statm");
+    long pages = 0;
+    long resident = 0;
+    status >> pages >> resident;
+    return resident * 4;
+  };
+  for (int domain = 0; domain < 1000; ++domain) {
+    char uuid[37];
+    std::snprintf(uuid, sizeof uuid, "10000000-0000-4000-8000-%012d", domain);
+    model.add(fake_domain(uuid, "guest" + std::to_string(domain)));
+    for (int port = 0; port < 9; ++port)
+      model.add(fake_forward("tcp:any:" + std::to_string(8000 + port), uuid));
+  }
+  const long before = memory_kib();
+  const auto peer = connect_peer(socket);
+  call(peer, "/", "org.freedesktop.DBus.Peer", "Ping");
+  const long with_peer = memory_kib();
+  const auto objects = call(peer, root_path, object_manager_interface, "GetManagedObjects");
+  ASSERT_TRUE(objects.value);
+  const auto dictionary = adopt(g_variant_get_child_value(objects.value.get(), 0));
+  EXPECT_EQ(g_variant_n_children(dictionary.get()), 10002u);
+
+  const auto busy = [] {
+    timespec spent{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+    return static_cast<double>(spent.tv_sec) * 1e3 + static_cast<double>(spent.tv_nsec) / 1e6;
+  };
+  const double start = busy();
+  const auto by_busctl =
+      run_program({"sh", "-c",
+                   "busctl --address=" + address + " call " + bus_name + ' ' + root_path + ' ' +
+                       object_manager_interface + " GetManagedObjects | wc -c"});
+  EXPECT_EQ(by_busctl.status, 0) << by_busctl.err;
+  std::printf(
+      "GetManagedObjects of 10,002 objects: %.0f ms of the main loop, %zu KiB; "
+      "a peer: %ld KiB\n",
+      busy() - start, g_variant_get_size(objects.value.get()) / 1024, with_peer - before);
+}
+
+}  // namespace
+}  // namespace vf

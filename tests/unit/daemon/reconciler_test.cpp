@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "daemon/reconciler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "daemon/host_ports.h"
+#include "reconciler_fakes.h"
+
+namespace vf {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Events = std::vector<std::string>;
+
+std::string forwards(const std::string& content) {
+  return "<forwards>" + content + "</forwards>";
+}
+
+DomainSnapshot running(const std::string& name, const std::string& content, int id = 1) {
+  DomainSnapshot domain;
+  domain.uuid = name + "-uuid";
+  domain.name = name;
+  domain.id = id;
+  domain.active = domain.serving = true;
+  domain.live_metadata = domain.config_metadata = forwards(content);
+  domain.interfaces = {{"52:54:00:00:00:01", "network", "virbr0", "vnet0"}};
+  return domain;
+}
+
+DomainSnapshot stopped(DomainSnapshot domain) {
+  domain.active = domain.serving = false;
+  domain.id.reset();
+  domain.live_metadata.clear();
+  return domain;
+}
+
+class ReconcilerTest : public testing::Test {
+ protected:
+  ReconcilerTest() { reconciler.use_relay(relay); }
+
+  ForwardView view(const std::string& uuid, const std::string& id) {
+    const ForwardView* found = table.forward(uuid, id);
+    EXPECT_TRUE(found) << uuid << ' ' << id;
+    return found ? *found : ForwardView{};
+  }
+
+  const std::string simple_ = R"(<forward guest-port="80" host-port="8080"/>)";
+  const std::string id_ = "tcp:8080:80";
+  const std::string key_ = "web-uuid/tcp:8080:80";
+
+  FakePorts ports;
+  FakeRelay relay;
+  PortHints hints{"/nonexistent/ports"};
+  ForwardTable table{"test:///default"};
+  Reconciler reconciler{Policy{}, ports, hints, table};
+};
+
+TEST_F(ReconcilerTest, ADomainsLife) {
+  reconciler.resynced({});
+  reconciler.domain_changed(running("web", simple_));
+  EXPECT_THAT(relay.take(), ElementsAre("+" + key_));
+  EXPECT_TRUE(relay.forwards[key_].target.endpoints.empty());
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::waiting);
+  EXPECT_EQ(view("web-uuid", id_).host_port->number(), 8080);
+
+  reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.7")});
+  EXPECT_THAT(relay.take(), ElementsAre("~" + key_));
+  EXPECT_EQ(relay.forwards[key_].target.endpoints.front().text(), "192.0.2.7:80");
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
+  EXPECT_FALSE(view("web-uuid", id_).proven);
+
+  reconciler.forward_proven(key_);
+  EXPECT_TRUE(view("web-uuid", id_).proven);
+
+  reconciler.domain_changed(stopped(running("web", simple_)));
+  EXPECT_THAT(relay.take(), ElementsAre("-" + key_));
+  EXPECT_FALSE(ports.is_bound(8080));
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::inactive);
+}
+
+// Invariant 9.
+TEST_F(ReconcilerTest, TheSameNewsAgainDoesNothing) {
+  reconciler.resynced({running("web", simple_)});
+  relay.take();
+  reconciler.domain_changed(running("web", simple_));
+  reconciler.resynced({running("web", simple_)});
+  EXPECT_THAT(relay.take(), IsEmpty());
+}
+
+TEST_F(ReconcilerTest, ADomainThatIsGoneLeavesNothing) {
+  reconciler.resynced({running("web", simple_)});
+  reconciler.resynced({});
+  EXPECT_TRUE(relay.forwards.empty());
+  EXPECT_FALSE(ports.is_bound(8080));
+  EXPECT_TRUE(table.domains().empty());
+}
+
+TEST_F(ReconcilerTest, ALabelCutsNothing) {
+  reconciler.resynced({running("web", simple_)});
+  relay.take();
+  reconciler.domain_changed(
+      running("web", R"(<forward guest-port="80" host-port="8080" label="shop"/>)"));
+  EXPECT_THAT(relay.take(), IsEmpty());
+  EXPECT_EQ(view("web-uuid", id_).label, "shop");
+}
+
+// The relay's duplicate keeps a port busy until the relay has let go of it.
+TEST_F(ReconcilerTest, ARenamedForwardGetsItsPortBack) {
+  reconciler.resynced({running("web", R"(<forward name="a" guest-port="80" host-port="8080"/>)")});
+  relay.slow = true;
+  reconciler.domain_changed(
+      running("web", R"(<forward name="b" guest-port="80" host-port="8080"/>)"));
+  relay.apply();
+  EXPECT_THAT(relay.take(), ElementsAre("+web-uuid/a", "-web-uuid/a", "+web-uuid/b"));
+  EXPECT_EQ(view("web-uuid", "b").host_port->number(), 8080);
+}
+
+TEST_F(ReconcilerTest, TwoDomainsWantOnePort) {
+  reconciler.resynced({running("web", simple_), running("other", simple_, 2)});
+  const auto first = view("web-uuid", id_).host_port->number();
+  const auto second = view("other-uuid", id_).host_port->number();
+  EXPECT_THAT((std::set<unsigned>{first, second}), ElementsAre(8080, 8081));
+}
+
+TEST_F(ReconcilerTest, AnExactClaimWaitsForItsPortAndGetsIt) {
+  const std::string exact = R"(<forward guest-port="80" host-port="8080" on-busy="fail"/>)";
+  reconciler.resynced({running("web", exact)});
+  reconciler.domain_changed(running("other", exact, 2));
+  const ForwardView busy = view("other-uuid", id_);
+  EXPECT_EQ(busy.state, ForwardState::port_busy);
+  EXPECT_THAT(busy.reason,
+              HasSubstr("8080 is held by the forward \"tcp:8080:80\" of domain \"web\""));
+  EXPECT_TRUE(busy.next_retry);
+  reconciler.domain_changed(stopped(running("web", exact)));
+  EXPECT_EQ(view("other-uuid", id_).state, ForwardState::waiting);
+  EXPECT_EQ(view("other-uuid", id_).host_port->number(), 8080);
+}
+
+TEST_F(ReconcilerTest, ARunWhoseEndWasNotSeenLeavesNothing) {
+  ports.held_by_others = {8080};
+  const std::string content = R"(<forward name="n" guest-port="80" host-port="8080"/>)";
+  reconciler.resynced({running("web", content, 1)});
+  ASSERT_EQ(view("web-uuid", "n").host_port->number(), 8081);
+  relay.take();
+  ports.held_by_others.clear();
+  reconciler.domain_changed(running("web", content, 2));
+  EXPECT_THAT(relay.take(), ElementsAre("-web-uuid/n", "+web-uuid/n"));
+  EXPECT_EQ(view("web-uuid", "n").host_port->number(), 8080);
+}
+
+TEST_F(ReconcilerTest, AStartPreparedBeforeTheEndIsSeenBindsAnew) {
+  ports.held_by_others = {8080};
+  const std::string content = R"(<forward name="n" guest-port="80" host-port="8080"/>)";
+  const DomainSnapshot domain = running("web", content, 1);
+  reconciler.resynced({domain});
+  ports.held_by_others.clear();
+  ASSERT_TRUE(reconciler.reserve("web-uuid", "web", forwards(content)));
+  reconciler.domain_changed(stopped(domain));
+  EXPECT_TRUE(ports.is_bound(8080));
+  EXPECT_FALSE(ports.is_bound(8081));
+  reconciler.domain_changed(running("web", content, 2));
+  EXPECT_EQ(view("web-uuid", "n").host_port->number(), 8080);
+}
+
+TEST_F(ReconcilerTest, ABusyPortIsStickyOnlyForTheRun) {
+  ports.held_by_others = {8080};
+  reconciler.resynced({running("web", simple_)});
+  ports.held_by_others.clear();
+  reconciler.domain_changed(running("web", simple_ + R"(<forward guest-port="1"/>)"));
+  EXPECT_EQ(view("web-uuid", id_).host_port->number(), 8081);
+  reconciler.domain_changed(stopped(running("web", simple_)));
+  reconciler.domain_changed(running("web", simple_, 2));
+  EXPECT_EQ(view("web-uuid", id_).host_port->number(), 8080);
+}
+
+TEST_F(ReconcilerTest, ABadForwardDoesNotHarmItsSiblings) {
+  reconciler.resynced({running("web", simple_ + R"(<forward guest-port="0"/>)")});
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::waiting);
+  ASSERT_EQ(table.domain("web-uuid")->problems.size(), 1u);
+  EXPECT_THAT(table.domain("web-uuid")->problems[0], HasSubstr("guest-port"));
+}
+
+TEST_F(ReconcilerTest, WhatTheNextStartHasIsShownAsInactive) {
+  DomainSnapshot domain = running("web", simple_);
+  domain.config_metadata = forwards(R"(<forward name="later" guest-port="81"/>)");
+  reconciler.resynced({domain});
+  const ForwardView later = view("web-uuid", "later");
+  EXPECT_EQ(later.state, ForwardState::inactive);
+  EXPECT_TRUE(later.config);
+  EXPECT_FALSE(later.live);
+  EXPECT_TRUE(view("web-uuid", id_).live);
+  EXPECT_FALSE(view("web-uuid", id_).config);
+}
+
+// --- the guest's answers -------------------------------------------------------------------------
+
+TEST_F(ReconcilerTest, ARefusalIsNoListenerUntilAConnectionGetsThrough) {
+  reconciler.resynced({running("web", simple_)});
+  reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.7")});
+  reconciler.forward_failing(key_, ECONNREFUSED);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::no_listener);
+  EXPECT_THAT(view("web-uuid", id_).reason, HasSubstr("192.0.2.7:80"));
+  reconciler.forward_failing(key_, EHOSTUNREACH);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::failed);
+  reconciler.forward_proven(key_);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
+}
+
+TEST_F(ReconcilerTest, ANewAddressForgivesOldFailures) {
+  reconciler.resynced({running("web", simple_)});
+  reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.7")});
+  reconciler.forward_failing(key_, EHOSTUNREACH);
+  reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.8")});
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
+}
+
+// --- restarts ------------------------------------------------------------------------------------
+
+TEST_F(ReconcilerTest, ALostRelayIsRefilled) {
+  reconciler.resynced({running("web", simple_)});
+  relay.take();
+  relay.is_ready = false;
+  relay.forwards.clear();
+  reconciler.relay_lost("killed");
+  EXPECT_TRUE(ports.is_bound(8080));
+  EXPECT_THAT(view("web-uuid", id_).state, ForwardState::waiting);
+  relay.is_ready = true;
+  reconciler.relay_ready({});
+  EXPECT_THAT(relay.take(), ElementsAre("+" + key_));
+}
+
+TEST_F(ReconcilerTest, WithoutARelayPortsAreHeld) {
+  relay.is_ready = false;
+  reconciler.resynced({running("web", simple_)});
+  EXPECT_FALSE(ports.is_bound(8080));
+  reconciler.relay_lost("cannot be started");
+  EXPECT_TRUE(ports.is_bound(8080));
+  EXPECT_THAT(relay.take(), IsEmpty());
+}
+
+// A daemon that comes anew adopts real listeners that the relay holds.
+class Adoption : public ReconcilerTest {
+ protected:
+  HeldForward hold(const std::string& key, std::optional<Port> port = {}) {
+    HostClaim claim;
+    claim.addresses = {IpAddress::loopback4(), IpAddress::loopback6()};
+    auto bound = HostPorts().bind(claim, port);
+    EXPECT_TRUE(bound);
+    port_ = bound->port;
+    relay.forwards[key] = {key, {}, 4096};
+    return {{key, {}, 4096}, std::move(bound->listeners)};
+  }
+  std::vector<HeldForward> one(HeldForward held) {
+    std::vector<HeldForward> result;
+    result.push_back(std::move(held));
+    return result;
+  }
+
+  std::optional<Port> port_;
+};
+
+TEST_F(Adoption, WhatIsWantedGoesOnUntouched) {
+  reconciler.relay_ready(one(hold("web-uuid/tcp:any:80")));
+  reconciler.resynced({running("web", R"(<forward guest-port="80"/>)")});
+  EXPECT_THAT(relay.take(), IsEmpty());
+  EXPECT_EQ(view("web-uuid", "tcp:any:80").host_port, port_);
+}
+
+TEST_F(Adoption, WhenLibvirtAnswersFirst) {
+  auto held = one(hold("web-uuid/tcp:any:80"));
+  relay.is_ready = false;
+  reconciler.resynced({running("web", R"(<forward guest-port="80"/>)")});
+  EXPECT_EQ(view("web-uuid", "tcp:any:80").host_port, std::nullopt);
+  relay.is_ready = true;
+  reconciler.relay_ready(std::move(held));
+  EXPECT_THAT(relay.take(), IsEmpty());
+  EXPECT_EQ(view("web-uuid", "tcp:any:80").host_port, port_);
+}
+
+TEST_F(Adoption, ADomainThatStoppedMeanwhileIsCleanedUp) {
+  reconciler.relay_ready(one(hold("web-uuid/tcp:any:80")));
+  reconciler.resynced({stopped(running("web", R"(<forward guest-port="80"/>)"))});
+  EXPECT_THAT(relay.take(), ElementsAre("-web-uuid/tcp:any:80"));
+}
+
+TEST_F(Adoption, AForwardThatWantsAnotherPortNowIsBoundAnew) {
+  reconciler.relay_ready(one(hold("web-uuid/n")));
+  reconciler.resynced({running("web", R"(<forward name="n" guest-port="80" host-port="8080"/>)")});
+  EXPECT_THAT(relay.take(), ElementsAre("-web-uuid/n", "+web-uuid/n"));
+  EXPECT_EQ(view("web-uuid", "n").host_port->number(), 8080);
+}
+
+TEST_F(Adoption, WhatIsNotWantedGoesBeforeAnythingIsBound) {
+  relay.slow = true;
+  reconciler.relay_ready(one(hold("web-uuid/old")));
+  reconciler.resynced(
+      {running("web", R"(<forward name="new" guest-port="80" host-port="8080"/>)")});
+  EXPECT_FALSE(ports.is_bound(8080));
+  relay.apply();
+  EXPECT_THAT(relay.take(), ElementsAre("-web-uuid/old", "+web-uuid/new"));
+}
+
+TEST_F(Adoption, TheWayToTheGuestIsKeptUntilItsAddressesAreKnown) {
+  const Endpoint guest{*IpAddress::parse("192.168.122.7"), *Port::from(80)};
+  auto held = one(hold("web-uuid/n"));
+  held.front().forward.target.endpoints = {guest};
+  hints.remember("web-uuid/n", {1, std::nullopt, *port_});
+  reconciler.relay_ready(std::move(held));
+  reconciler.resynced({running("web", R"(<forward name="n" guest-port="80"/>)")});
+  EXPECT_THAT(relay.take(), IsEmpty());
+  EXPECT_EQ(view("web-uuid", "n").state, ForwardState::active);
+  reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.168.122.8")});
+  EXPECT_THAT(relay.take(), ElementsAre("~web-uuid/n"));
+}
+
+TEST_F(Adoption, TheWayOfAnEarlierRunIsNotKept) {
+  const Endpoint guest{*IpAddress::parse("192.168.122.7"), *Port::from(80)};
+  auto held = one(hold("web-uuid/n"));
+  held.front().forward.target.endpoints = {guest};
+  hints.remember("web-uuid/n", {1, std::nullopt, *port_});
+  reconciler.relay_ready(std::move(held));
+  reconciler.resynced({running("web", R"(<forward name="n" guest-port="80"/>)", 2)});
+  EXPECT_EQ(view("web-uuid", "n").state, ForwardState::waiting);
+}
+
+TEST_F(Adoption, AMovedForwardKeepsItsPlaceByTheHint) {
+  auto held = one(hold("web-uuid/n"));
+  hints.remember("web-uuid/n", {1, Port::from(8080), *port_});
+  reconciler.relay_ready(std::move(held));
+  reconciler.resynced({running("web", R"(<forward name="n" guest-port="80" host-port="8080"/>)")});
+  EXPECT_THAT(relay.take(), IsEmpty());
+  EXPECT_EQ(view("web-uuid", "n").host_port, port_);
+}
+
+// --- a start that is prepared --------------------------------------------------------------------
+
+const std::string required_ =
+    R"(<forward guest-port="80" host-port="8080" on-busy="fail" required="yes"/>)";
+
+TEST_F(ReconcilerTest, AReservationHoldsThePortUntilTheDomainRuns) {
+  reconciler.resynced({stopped(running("web", required_))});
+  EXPECT_TRUE(reconciler.reserve("web-uuid", "web", forwards(required_)));
+  EXPECT_TRUE(ports.is_bound(8080));
+  EXPECT_THAT(relay.take(), IsEmpty());
+  reconciler.domain_changed(running("web", required_));
+  EXPECT_THAT(relay.take(), ElementsAre("+" + key_));
+}
+
+TEST_F(ReconcilerTest, APortThatWasReservedIsStickyForTheRun) {
+  ports.held_by_others = {8080};
+  const std::string element = R"(<forward name="n" guest-port="80" host-port="8080"/>)";
+  reconciler.resynced({});
+  ASSERT_TRUE(reconciler.reserve("web-uuid", "web", forwards(element)));
+  const DomainSnapshot domain = running("web", element);
+  reconciler.domain_changed(domain);
+  const auto hint = hints.find("web-uuid/n", domain.id);
+  ASSERT_TRUE(hint);
+  EXPECT_EQ(hint->port.number(), 8081);
+}
+
+TEST_F(ReconcilerTest, ARequiredPortThatIsBusyRefusesTheStart) {
+  ports.held_by_others = {8080};
+  const auto result = reconciler.reserve("web-uuid", "web", forwards(required_));
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("8080"));
+}
+
+TEST_F(ReconcilerTest, AnOptionalPortThatIsBusyDoesNot) {
+  ports.held_by_others = {8081};
+  EXPECT_TRUE(reconciler.reserve(
+      "web-uuid", "web",
+      forwards(required_ + R"(<forward guest-port="81" host-port="8081" on-busy="fail"/>)")));
+}
+
+TEST_F(ReconcilerTest, WhatCannotBeServedCannotBeRequired) {
+  const auto result = reconciler.reserve(
+      "web-uuid", "web", forwards(R"(<forward guest-port="53" protocol="udp" required="yes"/>)"));
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("udp"));
+}
+
+TEST_F(ReconcilerTest, ReleaseGivesTheReservationBack) {
+  EXPECT_TRUE(reconciler.reserve("web-uuid", "web", forwards(required_)));
+  reconciler.release("web-uuid");
+  EXPECT_FALSE(ports.is_bound(8080));
+  EXPECT_TRUE(reconciler.reserve("web-uuid", "web", forwards(required_)));
+}
+
+TEST_F(ReconcilerTest, AMigrationsDestinationServesWhenTheDomainResumesThere) {
+  EXPECT_TRUE(reconciler.reserve("web-uuid", "web", forwards(required_)));
+  DomainSnapshot incoming = running("web", required_);
+  incoming.serving = false;
+  reconciler.domain_changed(incoming);
+  EXPECT_TRUE(ports.is_bound(8080));
+  EXPECT_THAT(relay.take(), IsEmpty());
+  reconciler.domain_changed(running("web", required_));
+  EXPECT_THAT(relay.take(), ElementsAre("+" + key_));
+}
+
+// --- edits ---------------------------------------------------------------------------------------
+
+TEST_F(ReconcilerTest, WantingBindsBeforeTheMetadataSaysSo) {
+  reconciler.resynced({running("web", "")});
+  DomainRecord* domain = reconciler.domain("web-uuid");
+  ASSERT_TRUE(domain);
+  const auto views = reconciler.want(*domain, *parse_forward({{"guest-port", "80"}}));
+  ASSERT_TRUE(views);
+  ASSERT_EQ(views->size(), 1u);
+  EXPECT_EQ(views->front().host_port->number(), 40000);
+  // News that does not know of it yet does not undo it.
+  reconciler.domain_changed(running("web", ""));
+  EXPECT_TRUE(ports.is_bound(40000));
+  reconciler.metadata_written(*domain, {true, false}, forwards(R"(<forward guest-port="80"/>)"),
+                              [] {});
+  reconciler.domain_changed(running("web", ""));
+  EXPECT_FALSE(ports.is_bound(40000));
+}
+
+TEST_F(ReconcilerTest, WhatCannotBeHadIsNotWantedAnyMore) {
+  ports.held_by_others = {8080};
+  reconciler.resynced({running("web", "")});
+  DomainRecord* domain = reconciler.domain("web-uuid");
+  const auto views = reconciler.want(
+      *domain, *parse_forward({{"guest-port", "80"}, {"host-port", "8080"}, {"on-busy", "fail"}}));
+  ASSERT_FALSE(views);
+  EXPECT_EQ(views.error().code, ErrorCode::port_busy);
+  EXPECT_THAT(table.forwards("web-uuid"), IsEmpty());
+}
+
+TEST_F(ReconcilerTest, DrainIsForThatRemovalOnly) {
+  reconciler.resynced({running("web", simple_)});
+  reconciler.domain("web-uuid")->draining.insert(id_);
+  relay.take();
+  reconciler.domain_changed(running("web", ""));
+  reconciler.domain_changed(running("web", simple_));
+  reconciler.domain_changed(running("web", ""));
+  EXPECT_THAT(relay.take(), ElementsAre("-" + key_ + " drain", "+" + key_, "-" + key_));
+}
+
+TEST_F(ReconcilerTest, APolicyThatChangesIsAppliedAtOnce) {
+  reconciler.resynced({running("web", simple_)});
+  Policy strict;
+  strict.host_ports = {PortRange(*Port::from(9000))};
+  reconciler.set_policy(strict);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::denied);
+  EXPECT_FALSE(ports.is_bound(8080));
+  reconciler.set_policy(Policy{});
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::waiting);
+}
+
+}  // namespace
+}  // namespace vf
