@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# bash completion of virt-forward. Needs nothing but bash: words are read from the line itself,
+# since COMP_WORDS is cut at the colons of forwards and URIs.
+
+_virt_forward_candidates() {
+    local global='--json --connect --address --color --help'
+    case $1 in
+    '') echo "$global --version"; virt-forward __complete verbs 2>/dev/null ;;
+    add) echo "$global --name --label --host-address --guest-address --protocol --transport" \
+        "--offload --on-busy --scheme --proxy-protocol --idle-timeout --max-connections" \
+        "--required --disabled --live --config --persistent --wait --timeout" ;;
+    remove) echo "$global --all --drain --live --config --persistent" ;;
+    list | watch) echo "$global --all" ;;
+    url) echo "$global --copy --open" ;;
+    esac
+}
+
+_virt_forward_values() {
+    case $1 in
+    --connect | -c) echo 'qemu:///system qemu:///session' ;;
+    --color) echo 'auto always never' ;;
+    --protocol) echo 'tcp udp' ;;
+    --transport) echo 'auto tcp vsock ssh usernet' ;;
+    --offload) echo 'auto none redirect nftables' ;;
+    --on-busy) echo 'next any fail' ;;
+    --proxy-protocol) echo 'none v2' ;;
+    --scheme) echo 'http https' ;;
+    esac
+}
+
+_virt_forward() {
+    local line=${COMP_LINE:0:COMP_POINT} word wants_value='' verb='' current
+    local -a words positional=() daemon=() candidates=()
+    # A backslash quotes the character behind it, as it does in the line.
+    # shellcheck disable=SC2162
+    IFS=$' \t\n' read -a words <<<"$line"
+    if [[ $line == *[[:blank:]] && $line != *\\[[:blank:]] ]]; then words+=(''); fi
+    current=${words[-1]}
+
+    for word in "${words[@]:1:${#words[@]}-2}"; do
+        if [[ $wants_value ]]; then
+            case $wants_value in --connect | -c | --address) daemon+=("$wants_value" "$word") ;; esac
+            wants_value=''
+            continue
+        fi
+        case $word in
+        --connect=* | --address=*) daemon+=("$word") ;;
+        --connect | -c | --address | --color | --name | --label | --host-address | \
+            --guest-address | --protocol | --transport | --offload | --on-busy | --scheme | \
+            --proxy-protocol | --idle-timeout | --max-connections | --timeout) wants_value=$word ;;
+        -*) ;;
+        *) if [[ $verb ]]; then positional+=("$word"); else verb=$word; fi ;;
+        esac
+    done
+
+    if [[ $current == --*=* ]]; then
+        local option=${current%%=*} value
+        for value in $(_virt_forward_values "$option"); do candidates+=("$option=$value"); done
+    elif [[ $wants_value ]]; then
+        mapfile -t candidates < <(_virt_forward_values "$wants_value" | tr ' ' '\n')
+    elif [[ $current == -* || ! $verb ]]; then
+        mapfile -t candidates < <(_virt_forward_candidates "$verb" | tr ' ' '\n')
+    else
+        case $verb/${#positional[@]} in
+        add/0 | remove/0 | url/0 | list/* | watch/*)
+            mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete domains 2>/dev/null) ;;
+        remove/* | url/1)
+            mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete forwards \
+                "${positional[0]}" 2>/dev/null) ;;
+        esac
+    fi
+
+    # readline replaces what stands behind the last break, so that much is all it may get.
+    local kept=''
+    if [[ $COMP_WORDBREAKS == *:* && $current == *[:=]* ]]; then kept=${current%"${current##*[:=]}"}; fi
+    COMPREPLY=()
+    local candidate quoted
+    for candidate in "${candidates[@]}"; do
+        [[ $candidate && $candidate == "$current"* ]] || continue
+        [[ ! $current && $candidate == -* ]] && continue
+        printf -v quoted '%q' "${candidate#"$kept"}"
+        COMPREPLY+=("$quoted")
+    done
+}
+
+complete -F _virt_forward virt-forward

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# fish completion of virt-forward.
+
+# The words of the line that are neither options nor values of options, and the options that say
+# which daemon: set in __vf_words and __vf_daemon.
+function __vf_read_line
+    set -g __vf_words
+    set -g __vf_daemon
+    set -l wants
+    for word in (commandline -opc)[2..-1]
+        if test -n "$wants"
+            contains -- $wants --connect -c --address; and set -a __vf_daemon $wants $word
+            set wants
+            continue
+        end
+        switch $word
+            case '--connect=*' '--address=*'
+                set -a __vf_daemon $word
+            case --connect -c --address --color --name --label --host-address --guest-address \
+                --protocol --transport --offload --on-busy --scheme --proxy-protocol \
+                --idle-timeout --max-connections --timeout
+                set wants $word
+            case '-*'
+            case '*'
+                set -a __vf_words $word
+        end
+    end
+end
+
+function __vf_verb
+    __vf_read_line
+    contains -- "$__vf_words[1]" $argv
+end
+
+# __vf_at VERB LEAST MOST: so many words stand behind the verb.
+function __vf_at
+    __vf_read_line
+    set -l behind (math (count $__vf_words) - 1)
+    test "$__vf_words[1]" = $argv[1] -a $behind -ge $argv[2] -a $behind -le $argv[3]
+end
+
+function __vf_domains
+    __vf_read_line
+    virt-forward $__vf_daemon __complete domains 2>/dev/null
+end
+
+function __vf_forwards
+    __vf_read_line
+    virt-forward $__vf_daemon __complete forwards $__vf_words[2] 2>/dev/null
+end
+
+complete -c virt-forward -f
+complete -c virt-forward -l json -d 'Print JSON'
+complete -c virt-forward -s c -l connect -x -a 'qemu:///system qemu:///session' -d 'The daemon of this libvirt connection'
+complete -c virt-forward -l address -x -d 'The daemon at this D-Bus address'
+complete -c virt-forward -l color -x -a 'auto always never' -d Colour
+complete -c virt-forward -s h -l help -d 'Show help'
+complete -c virt-forward -n '__vf_verb ""' -s V -l version -d 'Print the version'
+complete -c virt-forward -n '__vf_verb ""' -a add -d 'Forward a port of the host to a port of a guest'
+complete -c virt-forward -n '__vf_verb ""' -a remove -d 'Remove forwards and end their connections'
+complete -c virt-forward -n '__vf_verb ""' -a list -d 'Show forwards, their URLs and their states'
+complete -c virt-forward -n '__vf_verb ""' -a url -d 'Print the URL of a forward'
+complete -c virt-forward -n '__vf_verb ""' -a watch -d 'Follow forwards as they come, change and go'
+
+complete -c virt-forward -n '__vf_at add 0 0; or __vf_at remove 0 0; or __vf_at url 0 0; or __vf_verb list watch' -a '(__vf_domains)'
+complete -c virt-forward -n '__vf_at remove 1 99; or __vf_at url 1 1' -a '(__vf_forwards)'
+
+complete -c virt-forward -n '__vf_verb add remove' -l live -d 'Edit the running domain'
+complete -c virt-forward -n '__vf_verb add remove' -l config -d 'Edit what the next start brings'
+complete -c virt-forward -n '__vf_verb add remove' -l persistent -d 'Edit both'
+complete -c virt-forward -n '__vf_verb add' -l name -x -d 'Identity of the forward'
+complete -c virt-forward -n '__vf_verb add' -l label -x -d 'Text for people'
+complete -c virt-forward -n '__vf_verb add' -l host-address -x -d 'Listen there'
+complete -c virt-forward -n '__vf_verb add' -l guest-address -x -d 'Connect to it'
+complete -c virt-forward -n '__vf_verb add' -l protocol -x -a 'tcp udp' -d Protocol
+complete -c virt-forward -n '__vf_verb add' -l transport -x -a 'auto tcp vsock ssh usernet' -d 'How to reach the guest'
+complete -c virt-forward -n '__vf_verb add' -l offload -x -a 'auto none redirect nftables' -d 'Short-cut in the kernel'
+complete -c virt-forward -n '__vf_verb add' -l on-busy -x -a 'next any fail' -d 'If the host port is taken'
+complete -c virt-forward -n '__vf_verb add' -l scheme -x -a 'http https' -d 'Scheme of its URL'
+complete -c virt-forward -n '__vf_verb add' -l proxy-protocol -x -a 'none v2' -d 'Tell the service who connects'
+complete -c virt-forward -n '__vf_verb add' -l idle-timeout -x -d 'End idle connections'
+complete -c virt-forward -n '__vf_verb add' -l max-connections -x -d 'Refuse connections past this number'
+complete -c virt-forward -n '__vf_verb add' -l required -d 'Refuse to start the domain without it'
+complete -c virt-forward -n '__vf_verb add' -l disabled -d 'Define it only'
+complete -c virt-forward -n '__vf_verb add' -l wait -d 'Wait until the guest can be reached'
+complete -c virt-forward -n '__vf_verb add' -l timeout -x -d 'Give up waiting'
+complete -c virt-forward -n '__vf_verb remove' -l all -d 'Remove every forward'
+complete -c virt-forward -n '__vf_verb remove' -l drain -d 'Let connections end by themselves'
+complete -c virt-forward -n '__vf_verb list watch' -s a -l all -d 'Also stopped domains'
+complete -c virt-forward -n '__vf_verb url' -l copy -d 'Copy it to the clipboard'
+complete -c virt-forward -n '__vf_verb url' -l open -d 'Open it'

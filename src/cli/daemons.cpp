@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "cli/daemons.h"
+
+#include <algorithm>
+
+#include "cli/output.h"
+#include "glib/object_path.h"
+
+namespace vf {
+namespace {
+
+std::vector<Instance> instances(const GlobalOptions& globals, const std::string& uri) {
+  std::vector<Instance> instances;
+  for (const std::string& address : globals.addresses)
+    instances.push_back(instance_at(address));
+  if (!instances.empty()) return instances;
+  instances = {system_instance(), session_instance()};
+  const auto serves = [&](const Instance& instance) { return instance.uri == uri; };
+  if (std::any_of(instances.begin(), instances.end(), serves))
+    std::erase_if(instances, [&](const Instance& instance) { return !serves(instance); });
+  return instances;
+}
+
+Error none_runs(const std::vector<Instance>& tried) {
+  std::string message = "no daemon runs";
+  std::string separator = "; start ";
+  for (const Instance& instance : tried) {
+    if (instance.start.empty()) {
+      message += separator + "virt-forwardd: nobody answers as " + instance.title;
+    } else {
+      message += separator + instance.title + " with: " + instance.start;
+      if (instance.uri == "qemu:///system") message += " (as root)";
+    }
+    separator = ", or ";
+  }
+  return {ErrorCode::no_daemon, message};
+}
+
+std::string joined_uris(const std::vector<const Daemon*>& daemons, const std::string& separator,
+                        const std::string& before = "") {
+  std::string text;
+  for (const Daemon* daemon : daemons)
+    text += (text.empty() ? "" : separator) + before + daemon->uri();
+  return text;
+}
+
+}  // namespace
+
+Result<Daemons> Daemons::open(const GlobalOptions& globals,
+                              const std::vector<std::string>& command_line, Quiet quiet) {
+  std::string uri;
+  if (globals.connect) {
+    auto local = local_uri(*globals.connect, command_line);
+    if (!local) return Unexpected(local.error());
+    uri = *local;
+  }
+
+  Daemons daemons;
+  std::vector<Error> silent;
+  const std::vector<Instance> tried = instances(globals, uri);
+  for (const Instance& instance : tried) {
+    auto daemon = Daemon::connect(instance);
+    if (daemon)
+      daemons.daemons_.push_back(std::move(*daemon));
+    else if (!daemon.error().message.empty())
+      silent.push_back(daemon.error());
+  }
+  if (daemons.daemons_.empty())
+    return Unexpected(silent.empty() ? none_runs(tried) : silent.front());
+  if (quiet == Quiet::no)
+    for (const Error& error : silent)
+      say(error.message);
+
+  if (!uri.empty()) {
+    std::vector<const Daemon*> all;
+    for (const Daemon& daemon : daemons.daemons_)
+      all.push_back(&daemon);
+    const std::string served = joined_uris(all, " and ");
+    std::erase_if(daemons.daemons_, [&](const Daemon& daemon) {
+      return daemon.uri() != uri && daemon.instance().uri != uri;
+    });
+    if (daemons.daemons_.empty())
+      return Unexpected(ErrorCode::no_daemon,
+                        "no daemon serves " + uri + "; those that run serve " + served);
+  }
+  if (quiet == Quiet::yes) return daemons;
+  for (const Daemon& daemon : daemons.daemons_) {
+    if (!daemon.libvirt_connected())
+      say(daemon.instance().title + " has no connection to " + daemon.uri() +
+          " at present; what it shows may be old");
+    else if (!daemon.relay_connected())
+      say(daemon.instance().title + " has no relay at present; its journal says why");
+  }
+  return daemons;
+}
+
+Result<FoundDomain> Daemons::find(const std::string& domain) const {
+  std::vector<const Daemon*> holders;
+  std::string path;
+  for (const Daemon& daemon : daemons_) {
+    auto found = daemon.find_domain(domain);
+    if (found) {
+      holders.push_back(&daemon);
+      path = *found;
+    } else if (found.error().code != ErrorCode::no_such_domain) {
+      return Unexpected(found.error());
+    }
+  }
+  if (holders.empty()) {
+    std::vector<const Daemon*> searched;
+    for (const Daemon& daemon : daemons_)
+      searched.push_back(&daemon);
+    return Unexpected(ErrorCode::no_such_domain, "no domain " + quote(domain) + " in " +
+                                                     joined_uris(searched, " or ") +
+                                                     "; virsh list --all shows those there are");
+  }
+  if (holders.size() > 1)
+    return Unexpected(ErrorCode::ambiguous_name,
+                      "domain " + quote(domain) + " is in " + joined_uris(holders, " and in ") +
+                          "; say which with " + joined_uris(holders, " or ", "--connect "));
+  auto properties = holders.front()->properties(path, domain_interface);
+  if (!properties) return Unexpected(properties.error());
+  return FoundDomain{holders.front(), path, domain_view(*properties)};
+}
+
+}  // namespace vf

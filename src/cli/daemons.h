@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The daemons that a command line means, and its domains in them.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/options.h"
+#include "client/daemon.h"
+
+namespace vf {
+
+struct FoundDomain {
+  const Daemon* daemon = nullptr;
+  std::string path;
+  DomainView domain;
+};
+
+class Daemons {
+ public:
+  // Those that answer: of the system and of the session unless the options name one. One that is
+  // there and does not answer is said on stderr if another does. NoDaemon says how to start one.
+  // `command_line` is for the ssh line of a refused --connect. Quiet: nothing is said.
+  enum class Quiet { no, yes };
+  static Result<Daemons> open(const GlobalOptions& globals,
+                              const std::vector<std::string>& command_line,
+                              Quiet quiet = Quiet::no);
+
+  const std::vector<Daemon>& all() const { return daemons_; }
+
+  // By name, id or UUID; AmbiguousName when more than one daemon knows it.
+  Result<FoundDomain> find(const std::string& domain) const;
+
+ private:
+  std::vector<Daemon> daemons_;
+};
+
+}  // namespace vf

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "cli/scope.h"
+
+#include "cli/output.h"
+
+namespace vf {
+
+void add_scope_options(Options& options, EditFlags& edit) {
+  options.flag("live", 0, edit.live, "Edit the running domain (the default)");
+  options.flag("config", 0, edit.config, "Edit what the next start brings");
+  options.flag("persistent", 0, edit.persistent, "Both: the running domain and its next start");
+}
+
+void say_if_passing(const DomainView& domain, const EditFlags& edit, const char* what) {
+  if (!domain.active || !domain.persistent || edit.config || edit.persistent) return;
+  say(std::string(what) + " at the next start of " + quote(domain.name) + " unless --persistent");
+}
+
+Error with_scope_hint(Error error, const DomainView& domain) {
+  if (error.code != ErrorCode::domain_not_running ||
+      error.message.find("--config") != std::string::npos)
+    return error;
+  error.message = "domain " + quote(domain.name) +
+                  " does not run; start it, or use --config to edit what its next start brings";
+  return error;
+}
+
+}  // namespace vf

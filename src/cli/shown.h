@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Which forwards `list` and `watch` show, and their words for people.
+
+#pragma once
+
+#include <string>
+
+#include "core/forward_view.h"
+
+namespace vf {
+
+// A stopped domain, and what only its next start brings, is shown with --all alone.
+bool is_shown(const ForwardView& forward, bool all);
+
+// "http://127.0.0.1:8080", a socket, or ":8080" for a port that is asked for and not bound.
+std::string host_side(const ForwardView& forward);
+// "80", "53/udp" or a socket.
+std::string guest_side(const ForwardView& forward);
+// "tcp", "tcp+redirect"; "-" while there is none.
+std::string way(const ForwardView& forward);
+// "active, unproven", "waiting, live only". `differ`: the domain runs and has a next start.
+std::string state_words(const ForwardView& forward, bool differ);
+// The reason and the time of the next try; empty for an active one.
+std::string reason_words(const ForwardView& forward);
+// ANSI colour (SGR parameters) of the state.
+const char* state_color(const ForwardView& forward);
+
+}  // namespace vf

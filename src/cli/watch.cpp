@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// What is shown is a set: a forward that enters it is "added", one that leaves it "removed", so
+// that the events and `list` always tell the same.
+
+#include "client/watch.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <memory>
+
+#include "base/printable.h"
+#include "cli/daemons.h"
+#include "cli/output.h"
+#include "cli/shown.h"
+#include "cli/verb.h"
+#include "client/json.h"
+#include "glib/source.h"
+
+namespace vf {
+namespace {
+
+class Watching final : public Watch::Observer {
+ public:
+  // `uuids` are the domains to watch, by daemon; empty: all.
+  using Domains = std::vector<std::pair<const Daemon*, std::string>>;
+
+  Watching(Domains domains, bool all, bool json, bool color)
+      : domains_(std::move(domains)),
+        all_(all),
+        json_(json),
+        color_(color),
+        loop_(adopt(g_main_loop_new(nullptr, FALSE))) {}
+
+  int run(const std::vector<Daemon>& daemons) {
+    for (const Daemon& daemon : daemons) {
+      if (!domains_.empty() && !watches(daemon)) continue;
+      auto& watch = watches_.emplace_back(std::make_unique<Watch>(daemon, *this));
+      if (const auto started = watch->start(); !started) return fail(started.error());
+      for (const auto& [path, forward] : watch->forwards())
+        forward_changed(daemon, path, nullptr, &forward);
+    }
+    const Source interrupted = on_signal(SIGINT, [this] { end(0); });
+    const Source terminated = on_signal(SIGTERM, [this] { end(0); });
+    // A reader that went away is noticed though nothing happens that could be written.
+    const Source unread = watch_fd(STDOUT_FILENO, static_cast<GIOCondition>(G_IO_ERR | G_IO_NVAL),
+                                   [this](GIOCondition) { end(0); });
+    if (!over_) g_main_loop_run(loop_.get());
+    return status_;
+  }
+
+ private:
+  void forward_changed(const Daemon& daemon, const std::string&, const ForwardView* before,
+                       const ForwardView* after) override {
+    const ForwardView& forward = after ? *after : *before;
+    if (over_ || !watches(daemon, forward.uuid)) return;
+    const bool was = before && is_shown(*before, all_);
+    const bool is = after && is_shown(*after, all_);
+    // What this output cannot say is no event in it: JSON has no word for "proven".
+    if (was && is && event_text("changed", *before) == event_text("changed", *after)) return;
+    if (was && is)
+      tell("changed", *after);
+    else if (is)
+      tell("added", *after);
+    else if (was)
+      tell("removed", *before);
+  }
+  void domain_changed(const Daemon&, const std::string&, const DomainView*,
+                      const DomainView*) override {}
+  void daemon_lost(const Daemon& daemon) override {
+    end(fail(
+        {ErrorCode::no_daemon,
+         daemon.instance().title + " went away; its forwards serve on, start it and watch again"}));
+  }
+
+  bool watches(const Daemon& daemon, const std::string& uuid = {}) const {
+    if (domains_.empty()) return true;
+    for (const auto& [holder, domain] : domains_)
+      if (holder == &daemon && (uuid.empty() || domain == uuid)) return true;
+    return false;
+  }
+
+  void tell(std::string_view event, const ForwardView& forward) {
+    print(event_text(event, forward));
+    if (!flush()) end(0);
+  }
+
+  std::string event_text(std::string_view event, const ForwardView& forward) const {
+    return json_ ? json_event(event, forward) + '\n' : sentence(event, forward);
+  }
+
+  std::string sentence(std::string_view event, const ForwardView& forward) const {
+    std::string word(event);
+    word.resize(9, ' ');
+    std::string state = state_words(forward, false);
+    if (color_) state = "\x1b[" + std::string(state_color(forward)) + 'm' + state + "\x1b[0m";
+    std::string line = word + printable(forward.domain) + "  " + printable(forward.id) + "  " +
+                       printable(host_side(forward)) + " -> " + printable(guest_side(forward)) +
+                       "  " + way(forward) + "  " + state;
+    if (const std::string reason = reason_words(forward); !reason.empty())
+      line += ": " + printable(reason);
+    return line + '\n';
+  }
+
+  void end(int status) {
+    if (over_) return;
+    over_ = true;
+    status_ = status;
+    g_main_loop_quit(loop_.get());
+  }
+
+  const Domains domains_;
+  const bool all_;
+  const bool json_;
+  const bool color_;
+  Ref<GMainLoop> loop_;
+  std::vector<std::unique_ptr<Watch>> watches_;
+  bool over_ = false;
+  int status_ = 0;
+};
+
+int run_watch(const Verb& verb, Call& call) {
+  bool all = false;
+  Options options(std::string(verb.parameters), std::string(verb.description));
+  options.flag("all", 'a', all, "Also stopped domains, and what only the next start brings");
+  std::vector<std::string> positional;
+  if (const auto over = take_arguments(verb, call, options, positional, 0, 10000)) return *over;
+  const auto daemons = Daemons::open(call.globals, call.command_line);
+  if (!daemons) return fail(daemons.error());
+  Watching::Domains domains;
+  for (const std::string& name : positional) {
+    const auto found = daemons->find(name);
+    if (!found) return fail(found.error());
+    domains.emplace_back(found->daemon, found->domain.uuid);
+  }
+  const bool json = call.globals.json || !stdout_is_terminal();
+  return Watching(std::move(domains), all, json, color_wanted(call.globals.color))
+      .run(daemons->all());
+}
+
+}  // namespace
+
+const Verb watch_verb{"watch",
+                      "[DOMAIN…]",
+                      "Follow forwards as they come, change and go",
+                      "Tells the forwards there are as \"added\", then each change, one a line: "
+                      "JSON with --json or in\n"
+                      "a pipe. Ends when interrupted, and with status 7 when the daemon goes away.",
+                      false,
+                      run_watch};
+
+}  // namespace vf

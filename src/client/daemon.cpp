@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "client/daemon.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "glib/object_path.h"
+
+namespace vf {
+namespace {
+
+constexpr std::chrono::milliseconds connect_timeout{3000};
+
+Error silent(const Instance& instance) {
+  return {ErrorCode::no_daemon,
+          instance.title +
+              " does not answer; its journal may say why, and a restart of it keeps the "
+              "forwards and their connections"};
+}
+
+// What GDBus says when nobody is there, as opposed to somebody who does not answer.
+bool nobody_there(const GError* error) {
+  return g_error_matches(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) ||
+         g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED) ||
+         g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_SERVICE_UNKNOWN) ||
+         g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NAME_HAS_NO_OWNER) ||
+         g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_FILE_NOT_FOUND);
+}
+
+bool no_answer(const GError* error) {
+  return g_error_matches(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT) ||
+         g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED) ||
+         g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CLOSED) ||
+         g_error_matches(error, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE) ||
+         g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NO_REPLY) ||
+         g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_TIMEOUT) ||
+         g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_TIMED_OUT) ||
+         g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_DISCONNECTED);
+}
+
+bool refused(const GError* error, std::string_view remote) {
+  return g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_ACCESS_DENIED) ||
+         g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_AUTH_FAILED) ||
+         remote == "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired" ||
+         g_error_matches(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED);
+}
+
+Error daemon_error(const Instance& instance, const GError* error) {
+  const std::string name = take_string(g_dbus_error_get_remote_error(error));
+  GError* plain = g_error_copy(error);
+  g_dbus_error_strip_remote_error(plain);
+  const std::string message = plain->message;
+  g_error_free(plain);
+  if (name.starts_with(bus_error_prefix))
+    return {error_code_from_name(std::string_view(name).substr(bus_error_prefix.size())), message};
+  if (nobody_there(error)) return {ErrorCode::no_daemon, ""};
+  if (no_answer(error)) return silent(instance);
+  if (refused(error, name))
+    return {ErrorCode::not_allowed, instance.title + " refuses this user: " + message};
+  return {ErrorCode::failed, instance.title + ": " + message};
+}
+
+// Cancels after a time, unless it is destroyed before.
+class Deadline {
+ public:
+  Deadline(GCancellable* cancellable, std::chrono::milliseconds time)
+      : thread_([this, cancellable, time] {
+          std::unique_lock lock(mutex_);
+          if (!ended_.wait_for(lock, time, [this] { return over_; }))
+            g_cancellable_cancel(cancellable);
+        }) {}
+  ~Deadline() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    ended_.notify_one();
+    thread_.join();
+  }
+  Deadline(const Deadline&) = delete;
+  Deadline& operator=(const Deadline&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+// A peer that accepts and says nothing would hold the call of GDBus for ever, and the connection
+// must be made in the caller's main context, where it reports its end: so the clock is a thread.
+Ref<GDBusConnection> connect_within(const DaemonAddress& address, GErrorOut& error) {
+  const auto cancellable = adopt(g_cancellable_new());
+  const Deadline deadline(cancellable.get(), connect_timeout);
+  int flags = G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT;
+  if (address.bus) flags |= G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION;
+  return adopt(g_dbus_connection_new_for_address_sync(address.address.c_str(),
+                                                      static_cast<GDBusConnectionFlags>(flags),
+                                                      nullptr, cancellable.get(), error.out()));
+}
+
+GVariant* options_variant(const EditFlags& options) {
+  GVariantBuilder builder;
+  g_variant_builder_init(&builder, G_VARIANT_TYPE("a{sv}"));
+  const auto put = [&](const char* name, bool value) {
+    if (value) g_variant_builder_add(&builder, "{sv}", name, g_variant_new_boolean(TRUE));
+  };
+  put("live", options.live);
+  put("config", options.config);
+  put("persistent", options.persistent);
+  put("drain", options.drain);
+  return g_variant_builder_end(&builder);
+}
+
+}  // namespace
+
+Daemon::Daemon(Instance instance, Ref<GDBusConnection> connection, bool bus)
+    : instance_(std::move(instance)), connection_(std::move(connection)), bus_(bus) {}
+
+Result<Daemon> Daemon::connect(const Instance& instance) {
+  Error last{ErrorCode::no_daemon, ""};
+  for (const DaemonAddress& address : instance.addresses) {
+    GErrorOut error;
+    const auto connection = connect_within(address, error);
+    if (!connection) {
+      if (!nobody_there(error.get())) last = daemon_error(instance, error.get());
+      continue;
+    }
+    Daemon daemon(instance, connection, address.bus);
+    const auto greeted = daemon.greet();
+    if (greeted) return daemon;
+    if (!greeted.error().message.empty()) last = greeted.error();
+  }
+  return Unexpected(last);
+}
+
+Result<void> Daemon::greet() {
+  const auto manager = properties(root_path, manager_interface);
+  if (!manager) return Unexpected(manager.error());
+  const auto flag = [&](const char* name) {
+    const auto found = manager->find(name);
+    return found != manager->end() &&
+           g_variant_is_of_type(found->second.get(), G_VARIANT_TYPE_BOOLEAN) &&
+           g_variant_get_boolean(found->second.get());
+  };
+  const auto uri = manager->find("ConnectionUri");
+  if (uri != manager->end() && g_variant_is_of_type(uri->second.get(), G_VARIANT_TYPE_STRING))
+    uri_ = g_variant_get_string(uri->second.get(), nullptr);
+  libvirt_connected_ = flag("LibvirtConnected");
+  relay_connected_ = flag("RelayConnected");
+  return {};
+}
+
+Result<Ref<GVariant>> Daemon::call(const std::string& path, const char* interface,
+                                   const char* method, GVariant* parameters, const char* reply_type,
+                                   std::chrono::milliseconds timeout) const {
+  // Nothing is started by a question: a daemon that does not run is the user's decision.
+  const int flags =
+      G_DBUS_CALL_FLAGS_NO_AUTO_START |
+      (timeout > reading_timeout ? G_DBUS_CALL_FLAGS_ALLOW_INTERACTIVE_AUTHORIZATION : 0);
+  GErrorOut error;
+  auto reply = adopt(g_dbus_connection_call_sync(
+      connection_.get(), peer_name(), path.c_str(), interface, method, parameters,
+      G_VARIANT_TYPE(reply_type), static_cast<GDBusCallFlags>(flags),
+      static_cast<gint>(timeout.count()), nullptr, error.out()));
+  if (!reply) return Unexpected(daemon_error(instance_, error.get()));
+  return reply;
+}
+
+Result<std::string> Daemon::find_domain(const std::string& domain) const {
+  if (!g_utf8_validate(domain.data(), static_cast<gssize>(domain.size()), nullptr))
+    return Unexpected(ErrorCode::no_such_domain, "the name of a domain is UTF-8, and this is not");
+  auto reply = call(root_path, manager_interface, "FindDomain",
+                    g_variant_new("(s)", domain.c_str()), "(o)", reading_timeout);
+  if (!reply) return Unexpected(reply.error());
+  const gchar* path = nullptr;
+  g_variant_get(reply->get(), "(&o)", &path);
+  return std::string(path);
+}
+
+Result<Objects> Daemon::inventory() const {
+  auto reply = call(root_path, object_manager_interface, "GetManagedObjects", nullptr,
+                    "(a{oa{sa{sv}}})", reading_timeout);
+  if (!reply) return Unexpected(reply.error());
+  Objects inventory;
+  const auto objects = adopt(g_variant_get_child_value(reply->get(), 0));
+  GVariantIter iterator;
+  g_variant_iter_init(&iterator, objects.get());
+  const gchar* path = nullptr;
+  GVariant* interfaces = nullptr;
+  while (g_variant_iter_next(&iterator, "{&o@a{sa{sv}}}", &path, &interfaces)) {
+    const auto owned = adopt(interfaces);
+    const auto take = [&](const char* interface, std::map<std::string, Properties>& objects_of) {
+      const auto values =
+          adopt(g_variant_lookup_value(interfaces, interface, G_VARIANT_TYPE("a{sv}")));
+      if (values) merge(objects_of[path], values.get());
+    };
+    take(domain_interface, inventory.domains);
+    take(forward_interface, inventory.forwards);
+  }
+  return inventory;
+}
+
+Result<Properties> Daemon::properties(const std::string& path, const char* interface) const {
+  auto reply = call(path, properties_interface, "GetAll", g_variant_new("(s)", interface),
+                    "(a{sv})", reading_timeout);
+  if (!reply) return Unexpected(reply.error());
+  Properties properties;
+  merge(properties, adopt(g_variant_get_child_value(reply->get(), 0)).get());
+  return properties;
+}
+
+Result<std::vector<AddedForward>> Daemon::add_forward(
+    const std::string& domain_path,
+    const std::vector<std::pair<std::string, std::string>>& attributes,
+    const EditFlags& options) const {
+  GVariantBuilder builder;
+  g_variant_builder_init(&builder, G_VARIANT_TYPE("a{ss}"));
+  for (const auto& [name, value] : attributes)
+    g_variant_builder_add(&builder, "{ss}", name.c_str(), value.c_str());
+  auto reply = call(
+      domain_path, domain_interface, "AddForward",
+      g_variant_new("(@a{ss}@a{sv})", g_variant_builder_end(&builder), options_variant(options)),
+      "(a(oqq))", editing_timeout);
+  if (!reply) return Unexpected(reply.error());
+  std::vector<AddedForward> added;
+  GVariantIter* iterator = nullptr;
+  g_variant_get(reply->get(), "(a(oqq))", &iterator);
+  const gchar* path = nullptr;
+  guint16 host_port = 0;
+  guint16 requested_port = 0;
+  while (g_variant_iter_next(iterator, "(&oqq)", &path, &host_port, &requested_port))
+    added.push_back({path, Port::from(host_port), Port::from(requested_port)});
+  g_variant_iter_free(iterator);
+  return added;
+}
+
+Result<void> Daemon::remove_forward(const std::string& domain_path, const std::string& forward,
+                                    const EditFlags& options) const {
+  auto reply = call(domain_path, domain_interface, "RemoveForward",
+                    g_variant_new("(s@a{sv})", forward.c_str(), options_variant(options)), "()",
+                    editing_timeout);
+  if (!reply) return Unexpected(reply.error());
+  return {};
+}
+
+std::map<std::string, ForwardCounters> Daemon::counters() const {
+  std::map<std::string, ForwardCounters> counters;
+  auto reply =
+      call(root_path, manager_interface, "GetCounters", nullptr, "(a(ottt))", reading_timeout);
+  if (!reply) return counters;
+  GVariantIter* iterator = nullptr;
+  g_variant_get(reply->get(), "(a(ottt))", &iterator);
+  const gchar* path = nullptr;
+  guint64 connections = 0;
+  guint64 in = 0;
+  guint64 out = 0;
+  while (g_variant_iter_next(iterator, "(&ottt)", &path, &connections, &in, &out))
+    counters[path] = {connections, in, out};
+  g_variant_iter_free(iterator);
+  return counters;
+}
+
+}  // namespace vf

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// A connection to one daemon. Calls wait for their answer, at most `reading_timeout` (edits, which
+// may ask the user for a password, longer); a daemon that does not answer is ErrorCode::no_daemon.
+// Errors of the daemon keep their code and text. One thread.
+
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "client/address.h"
+#include "client/views.h"
+
+namespace vf {
+
+inline constexpr std::chrono::milliseconds reading_timeout{5000};
+inline constexpr std::chrono::milliseconds editing_timeout{120000};
+
+// Where an edit goes; none set: live, and an error where the domain does not run.
+struct EditFlags {
+  bool live = false;
+  bool config = false;
+  bool persistent = false;
+  bool drain = false;  // removal: connections may end by themselves
+};
+
+// A forward that AddForward made.
+struct AddedForward {
+  std::string path;
+  std::optional<Port> host_port;  // absent: the domain does not run, or a socket
+  std::optional<Port> requested_port;
+};
+
+// Everything that a daemon shows, by object path.
+struct Objects {
+  std::map<std::string, Properties> domains;
+  std::map<std::string, Properties> forwards;
+};
+
+class Daemon {
+ public:
+  // NoDaemon with an empty message when nothing is there; with a message when something is there
+  // and does not answer.
+  static Result<Daemon> connect(const Instance& instance);
+  Daemon(Daemon&&) = default;
+  Daemon& operator=(Daemon&&) = default;
+
+  const Instance& instance() const { return instance_; }
+  // The libvirt URI that it serves.
+  const std::string& uri() const { return uri_; }
+  bool libvirt_connected() const { return libvirt_connected_; }
+  bool relay_connected() const { return relay_connected_; }
+
+  // Object path of a domain by name, id or UUID.
+  Result<std::string> find_domain(const std::string& domain) const;
+  Result<Objects> inventory() const;
+  Result<Properties> properties(const std::string& path, const char* interface) const;
+  Result<std::vector<AddedForward>> add_forward(
+      const std::string& domain_path,
+      const std::vector<std::pair<std::string, std::string>>& attributes,
+      const EditFlags& options) const;
+  Result<void> remove_forward(const std::string& domain_path, const std::string& forward,
+                              const EditFlags& options) const;
+  // By object path; a forward that nothing counts is absent. Empty where the daemon cannot say.
+  std::map<std::string, ForwardCounters> counters() const;
+
+  GDBusConnection* connection() const { return connection_.get(); }
+  // Null on a connection that is the daemon itself.
+  const char* peer_name() const { return bus_ ? "org.virtforward1" : nullptr; }
+
+ private:
+  Daemon(Instance instance, Ref<GDBusConnection> connection, bool bus);
+  Result<Ref<GVariant>> call(const std::string& path, const char* interface, const char* method,
+                             GVariant* parameters, const char* reply_type,
+                             std::chrono::milliseconds timeout) const;
+  Result<void> greet();
+
+  Instance instance_;
+  Ref<GDBusConnection> connection_;
+  bool bus_ = false;
+  std::string uri_;
+  bool libvirt_connected_ = false;
+  bool relay_connected_ = false;
+};
+
+}  // namespace vf

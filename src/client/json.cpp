@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "client/json.h"
+
+#include <json-glib/json-glib.h>
+
+#include "glib/ref.h"
+
+namespace vf {
+namespace {
+
+void put(JsonObject* object, const char* key, const std::string& text) {
+  if (!text.empty()) json_object_set_string_member(object, key, text.c_str());
+}
+
+void put(JsonObject* object, const char* key, std::string_view word) {
+  put(object, key, std::string(word));
+}
+
+void put(JsonObject* object, const char* key, const std::optional<Port>& port) {
+  if (port) json_object_set_int_member(object, key, port->number());
+}
+
+void put(JsonObject* object, const char* key, std::uint64_t number) {
+  json_object_set_int_member(object, key, static_cast<gint64>(number));
+}
+
+JsonObject* guest_object(const ForwardView& forward) {
+  JsonObject* guest = json_object_new();
+  if (forward.guest_address) put(guest, "address", forward.guest_address->text());
+  put(guest, "port", forward.guest_port);
+  put(guest, "socket", forward.guest_socket);
+  return guest;
+}
+
+JsonObject* host_object(const ForwardView& forward) {
+  JsonObject* host = json_object_new();
+  if (!forward.host_addresses.empty()) {
+    JsonArray* addresses = json_array_new();
+    for (const IpAddress& address : forward.host_addresses)
+      json_array_add_string_element(addresses, address.text().c_str());
+    json_object_set_array_member(host, "addresses", addresses);
+  }
+  put(host, "port", forward.host_port);
+  put(host, "requested-port", forward.requested_port);
+  put(host, "socket", forward.host_socket);
+  return host;
+}
+
+JsonObject* process_object(const ProcessView& process) {
+  JsonObject* object = json_object_new();
+  put(object, "name", process.name);
+  if (process.pid > 0) json_object_set_int_member(object, "pid", process.pid);
+  put(object, "command", process.command);
+  return object;
+}
+
+JsonObject* forward_object(const ForwardView& forward, const ForwardCounters* counters) {
+  JsonObject* object = json_object_new();
+  put(object, "domain", forward.domain);
+  put(object, "uuid", forward.uuid);
+  put(object, "id", forward.id);
+  put(object, "name", forward.name);
+  put(object, "label", forward.label);
+  put(object, "protocol", text(forward.protocol));
+  json_object_set_object_member(object, "guest", guest_object(forward));
+  json_object_set_object_member(object, "host", host_object(forward));
+  put(object, "url", forward.url);
+  if (forward.transport) {
+    put(object, "transport", text(*forward.transport));
+    put(object, "offload", text(forward.offload));
+  }
+  put(object, "state", text(forward.state));
+  put(object, "reason", forward.reason);
+  put(object, "origin", text(forward.origin));
+  if (forward.process)
+    json_object_set_object_member(object, "process", process_object(*forward.process));
+  if (counters) {
+    put(object, "connections", counters->connections);
+    JsonObject* bytes = json_object_new();
+    put(bytes, "in", counters->bytes_in);
+    put(bytes, "out", counters->bytes_out);
+    json_object_set_object_member(object, "bytes", bytes);
+  }
+  return object;
+}
+
+// Outside of strings JSON is ASCII, so a character past it may be escaped wherever it stands.
+std::string without_terminal_controls(std::string_view json) {
+  std::string safe;
+  const char* at = json.data();
+  const char* const end = at + json.size();
+  while (at < end) {
+    const char* const next = g_utf8_next_char(at);
+    const gunichar character = g_utf8_get_char(at);
+    const GUnicodeType type = g_unichar_type(character);
+    if (character > 0x7e && character <= 0xffff &&
+        (type == G_UNICODE_CONTROL || type == G_UNICODE_FORMAT ||
+         type == G_UNICODE_LINE_SEPARATOR || type == G_UNICODE_PARAGRAPH_SEPARATOR)) {
+      char escape[8];
+      g_snprintf(escape, sizeof escape, "\\u%04x", character);
+      safe += escape;
+    } else {
+      safe.append(at, next);
+    }
+    at = next;
+  }
+  return safe;
+}
+
+// Takes `object` over.
+std::string one_line(JsonObject* object) {
+  JsonNode* node = json_node_alloc();
+  json_node_init_object(node, object);
+  json_object_unref(object);
+  const std::string line = take_string(json_to_string(node, FALSE));
+  json_node_unref(node);
+  return without_terminal_controls(line);
+}
+
+}  // namespace
+
+std::string json_forward(const CountedForward& forward) {
+  return one_line(forward_object(forward.forward, forward.counters ? &*forward.counters : nullptr));
+}
+
+std::string json_event(std::string_view event, const ForwardView& forward) {
+  JsonObject* object = json_object_new();
+  put(object, "event", event);
+  json_object_set_object_member(object, "forward", forward_object(forward, nullptr));
+  return one_line(object);
+}
+
+std::string json_forwards(const std::vector<CountedForward>& forwards) {
+  std::string array = "[";
+  for (const CountedForward& forward : forwards) {
+    if (array.size() > 1) array += ',';
+    array += '\n' + json_forward(forward);
+  }
+  array += forwards.empty() ? "]\n" : "\n]\n";
+  return array;
+}
+
+}  // namespace vf

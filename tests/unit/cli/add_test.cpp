@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "glib/source.h"
+#include "program_lab.h"
+
+namespace vf {
+namespace {
+
+class Add : public ProgramLab {
+ protected:
+  Add() { daemon_.model.add(fake_domain()); }
+
+  // The daemon answers with this forward and shows it.
+  void answer(const ForwardView& view) {
+    daemon_.model.add(view);
+    daemon_.controller.added = std::vector{view};
+  }
+};
+
+std::string text_of(const ForwardAttributes& attributes) {
+  std::map<std::string, std::string> sorted(attributes.begin(), attributes.end());
+  std::string text;
+  for (const auto& [name, value] : sorted)
+    text += name + '=' + value + ' ';
+  return text;
+}
+
+TEST_F(Add, PrintsThePortAloneAndSaysThatItPasses) {
+  answer(fake_forward());
+  const ProgramResult result = run({"add", "web", "8080:80"});
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.out, "8080\n");
+  EXPECT_EQ(result.err, "virt-forward: gone at the next start of \"web\" unless --persistent\n");
+  ASSERT_EQ(daemon_.controller.asked.size(), 1u);
+  const auto& asked = daemon_.controller.asked.front();
+  EXPECT_EQ(asked.uuid, uuid1);
+  EXPECT_EQ(text_of(asked.attributes), "guest-port=80 host-port=8080 ");
+  EXPECT_FALSE(asked.scope.live || asked.scope.config || asked.scope.persistent);
+}
+
+TEST_F(Add, SaysWhenThePortIsAnother) {
+  ForwardView view = fake_forward();
+  view.host_port = Port::from(8081);
+  answer(view);
+  const ProgramResult result = run({"add", "web", "8080:80", "--persistent"});
+  EXPECT_EQ(result.out, "8081\n");
+  EXPECT_EQ(result.err, "virt-forward: 8080 is taken; using 8081\n");
+  EXPECT_TRUE(daemon_.controller.asked.front().scope.persistent);
+}
+
+TEST_F(Add, ATransientDomainHasNoNextStart) {
+  DomainView transient = fake_domain();
+  transient.persistent = false;
+  daemon_.model.change(transient);
+  answer(fake_forward());
+  EXPECT_EQ(run({"add", "web", "8080:80"}).err, "");
+}
+
+TEST_F(Add, ARangePrintsAPortALine) {
+  ForwardView one = fake_forward("games#8000");
+  ForwardView two = fake_forward("games#8001");
+  two.host_port = two.requested_port = Port::from(8081);
+  daemon_.model.add(one);
+  daemon_.model.add(two);
+  daemon_.controller.added = std::vector{one, two};
+  EXPECT_EQ(run({"add", "web", "8080-8081:8000-8001", "--name", "games"}).out, "8080\n8081\n");
+}
+
+TEST_F(Add, EveryOptionIsAnAttribute) {
+  answer(fake_forward());
+  const ProgramResult result = run({"add",
+                                    "web",
+                                    "8080:80",
+                                    "--name=site",
+                                    "--label",
+                                    "the site",
+                                    "--host-address=127.0.0.2",
+                                    "--guest-address=10.0.0.7",
+                                    "--protocol=tcp",
+                                    "--transport=vsock",
+                                    "--offload=none",
+                                    "--on-busy=fail",
+                                    "--scheme=http",
+                                    "--proxy-protocol=v2",
+                                    "--idle-timeout=60",
+                                    "--max-connections=5",
+                                    "--required",
+                                    "--disabled",
+                                    "--live",
+                                    "--config"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  ASSERT_EQ(daemon_.controller.asked.size(), 1u);
+  const auto& asked = daemon_.controller.asked.front();
+  EXPECT_EQ(text_of(asked.attributes),
+            "enabled=no guest-address=10.0.0.7 guest-port=80 host-address=127.0.0.2 host-port=8080 "
+            "idle-timeout=60 label=the site max-connections=5 name=site offload=none on-busy=fail "
+            "protocol=tcp proxy-protocol=v2 required=yes scheme=http transport=vsock ");
+  EXPECT_TRUE(asked.scope.live);
+  EXPECT_TRUE(asked.scope.config);
+}
+
+TEST_F(Add, JsonIsAnArrayOfWhatWasMade) {
+  answer(fake_forward());
+  const ProgramResult result = run({"add", "web", "8080:80", "--json"});
+  EXPECT_EQ(result.status, 0);
+  EXPECT_TRUE(result.out.starts_with("[\n{\"domain\":\"web\",")) << result.out;
+  EXPECT_NE(result.out.find("\"port\":8080"), std::string::npos);
+}
+
+TEST_F(Add, AStoppedDomainStoresAndPrintsNothing) {
+  DomainView stopped{uuid1, "web", {}, false, true, {}};
+  daemon_.model.change(stopped);
+  ForwardView view = fake_forward();
+  view.host_port.reset();
+  view.state = ForwardState::inactive;
+  answer(view);
+  const ProgramResult result = run({"add", "web", "8080:80", "--config"});
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err, "virt-forward: stored; the port is bound at the next start of \"web\"\n");
+}
+
+TEST_F(Add, TextIsTakenAsItIsInAnyLocale) {
+  answer(fake_forward());
+  EXPECT_EQ(run({"add", "web", "8080:80", "--label=B\u00fccher"}, {"LC_ALL=C"}).status, 0);
+  ASSERT_EQ(daemon_.controller.asked.size(), 1u);
+  EXPECT_EQ(text_of(daemon_.controller.asked.front().attributes),
+            "guest-port=80 host-port=8080 label=B\u00fccher ");
+}
+
+TEST_F(Add, ADisabledOneIsNotBound) {
+  ForwardView view = fake_forward();
+  view.host_port.reset();
+  view.state = ForwardState::disabled;
+  answer(view);
+  const ProgramResult result = run({"add", "web", "8080:80", "--disabled", "--persistent"});
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err, "virt-forward: stored; it is not served while it is disabled\n");
+}
+
+TEST_F(Add, ErrorsOfTheDaemonAreTheExitStatus) {
+  const std::pair<ErrorCode, int> cases[] = {
+      {ErrorCode::failed, 1},           {ErrorCode::not_supported, 1},
+      {ErrorCode::invalid_argument, 2}, {ErrorCode::no_such_domain, 3},
+      {ErrorCode::port_busy, 5},        {ErrorCode::not_allowed, 6},
+  };
+  for (const auto& [code, status] : cases) {
+    daemon_.controller.added = Unexpected(code, "text of the daemon");
+    const ProgramResult result = run({"add", "web", "8080:80"});
+    EXPECT_EQ(result.status, status) << error_name(code);
+    EXPECT_EQ(result.err, "virt-forward: text of the daemon\n");
+    EXPECT_EQ(result.out, "");
+  }
+}
+
+TEST_F(Add, AStoppedDomainIsStatusFourNamingConfig) {
+  daemon_.controller.added = Unexpected(ErrorCode::domain_not_running, "it is off");
+  const ProgramResult result = run({"add", "web", "8080:80"});
+  EXPECT_EQ(result.status, 4);
+  EXPECT_NE(result.err.find("--config"), std::string::npos) << result.err;
+}
+
+TEST_F(Add, UsageErrorsAskNoDaemon) {
+  const std::vector<std::vector<std::string>> wrong{
+      {"add"},
+      {"add", "web"},
+      {"add", "web", "8080:80", "x"},
+      {"add", "web", "0"},
+      {"add", "web", "80:99999"},
+      {"add", "web", "garbage"},
+      {"add", "web", "80", "--nonsense"},
+      {"add", "web", "80", "--transport=ftp"},
+      {"add", "web", "80", "--max-connections=0"},
+      {"add", "web", "80", "--host-address=localhost"},
+      {"add", "web", "80/udp", "--protocol=tcp"},
+      {"add", "web", "80", "--timeout=5"},
+      {"add", "web", "80", "--wait", "--timeout=soon"},
+      {"add", "web", "80", "--label=\xff"},
+      {"add", "web", "80", "--color=blue"},
+  };
+  for (const auto& arguments : wrong) {
+    const ProgramResult result = run(arguments);
+    EXPECT_EQ(result.status, 2) << arguments.back();
+    EXPECT_EQ(result.out, "");
+    EXPECT_TRUE(result.err.starts_with("virt-forward: ")) << result.err;
+  }
+  EXPECT_TRUE(daemon_.controller.asked.empty());
+}
+
+TEST_F(Add, AnUnknownDomainIsStatusThree) {
+  const ProgramResult result = run({"add", "nobody", "8080:80"});
+  EXPECT_EQ(result.status, 3);
+  EXPECT_NE(result.err.find("no domain \"nobody\" in test:///default"), std::string::npos)
+      << result.err;
+}
+
+class AddWait : public Add {
+ protected:
+  AddWait() {
+    view_.state = ForwardState::waiting;
+    view_.reason = "the guest has no address yet";
+    answer(view_);
+  }
+  void change(ForwardState state, const std::string& reason = {}) {
+    view_.state = state;
+    view_.reason = reason;
+    daemon_.model.change(view_);
+  }
+  ForwardView view_ = fake_forward();
+};
+
+TEST_F(AddWait, EndsWhenTheForwardIsActive) {
+  RunningProgram program(
+      command({"--address", daemon_.address, "add", "web", "8080:80", "--wait"}));
+  EXPECT_EQ(program.line(), "8080");
+  change(ForwardState::no_listener, "nothing listens");
+  change(ForwardState::active);
+  EXPECT_EQ(program.status(), 0);
+}
+
+TEST_F(AddWait, EndsAtOnceWhenItIsActiveAlready) {
+  change(ForwardState::active);
+  EXPECT_EQ(run({"add", "web", "8080:80", "--wait"}).status, 0);
+}
+
+TEST_F(AddWait, GivesUpAfterTheTimeoutWithTheReason) {
+  const ProgramResult result = run({"add", "web", "8080:80", "--wait", "--timeout", "1"});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(result.out, "8080\n");
+  EXPECT_NE(result.err.find("not reachable after 1 s: the guest has no address yet"),
+            std::string::npos)
+      << result.err;
+}
+
+TEST_F(AddWait, AForwardThatCannotBecomeActiveEndsIt) {
+  const std::pair<ForwardState, int> cases[] = {{ForwardState::failed, 1},
+                                                {ForwardState::denied, 6},
+                                                {ForwardState::port_busy, 5},
+                                                {ForwardState::inactive, 4}};
+  for (const auto& [state, status] : cases) {
+    change(ForwardState::waiting, "x");
+    RunningProgram program(
+        command({"--address", daemon_.address, "add", "web", "8080:80", "--wait"}));
+    EXPECT_EQ(program.line(), "8080");
+    change(state, "because");
+    EXPECT_EQ(program.status(), status);
+    EXPECT_NE(program.errors().find("because"), std::string::npos);
+  }
+}
+
+TEST_F(AddWait, ARemovedForwardEndsIt) {
+  RunningProgram program(
+      command({"--address", daemon_.address, "add", "web", "8080:80", "--wait"}));
+  EXPECT_EQ(program.line(), "8080");
+  daemon_.model.remove(view_);
+  EXPECT_EQ(program.status(), 1);
+}
+
+TEST_F(AddWait, ADaemonThatGoesAwayIsStatusSeven) {
+  RunningProgram program(
+      command({"--address", daemon_.address, "add", "web", "8080:80", "--wait"}));
+  EXPECT_EQ(program.line(), "8080");
+  daemon_.service.reset();
+  EXPECT_EQ(program.status(), 7);
+}
+
+}  // namespace
+}  // namespace vf
