@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Guests: a domain of the lab's libvirt that boots the image of guest-image.
+
+A Guest owns its domain: close() destroys and undefines it, whatever state it is in. Not
+thread-safe.
+"""
+import os
+import socket
+import time
+import uuid as uuids
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape, quoteattr
+
+import libvirt
+
+from . import wait
+
+NAMESPACE = "urn:virt-forward:1"
+DIRECTORY = "/run/lab/guests"
+
+DOMAIN = """\
+<domain type='qemu'>
+  <name>{name}</name>
+  <uuid>{uuid}</uuid>
+  <metadata>{metadata}</metadata>
+  <memory unit='MiB'>{memory}</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>{image}/vmlinuz</kernel>
+    <initrd>{image}/initramfs</initrd>
+    <cmdline>console=ttyS0 quiet vf.name={host_name} {cmdline}</cmdline>
+  </os>
+  <features><acpi/></features>
+  <cpu mode='maximum'/>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    {interfaces}
+    <serial type='file'><source path={console}/><target port='0'/></serial>
+    <serial type='unix'><source mode='bind' path={control}/><target port='1'/></serial>
+    <panic model='isa'/>
+    <memballoon model='none'/>
+    {devices}
+  </devices>
+</domain>
+"""
+
+
+def interface(network="default", mac=None, extra=""):
+    """One virtio NIC on a libvirt network."""
+    address = f"<mac address='{mac}'/>" if mac else ""
+    return f"<interface type='network'><source network={quoteattr(network)}/>{address}<model type='virtio'/>{extra}</interface>"
+
+
+def forwards(body):
+    """The metadata element around forward, auto and ssh elements written with the prefix vf."""
+    return f"<vf:forwards xmlns:vf='{NAMESPACE}'>{body}</vf:forwards>"
+
+
+class Guest:
+    def __init__(self, connection, name="guest", metadata="", interfaces=None, *, uuid=None, memory=256,
+                 cmdline="", devices="", host_name=None, persistent=True):
+        """Defines the domain. metadata: a whole element (see forwards()); interfaces: list of XML."""
+        self.connection = connection
+        self.name = name
+        self.uuid = uuid or str(uuids.uuid4())
+        self._persistent = persistent
+        self._channel = None
+        os.makedirs(DIRECTORY, exist_ok=True)
+        # not by name: tests use hostile ones
+        self.control_path = f"{DIRECTORY}/{self.uuid}.control"
+        self.console_path = f"{DIRECTORY}/{self.uuid}.console"
+        plain = "".join(c for c in name if c.isascii() and (c.isalnum() or c == "-"))[:60]
+        self.xml = DOMAIN.format(
+            name=escape(name), uuid=self.uuid, metadata=metadata, memory=memory, image=os.environ["VF_LAB_GUEST"],
+            host_name=host_name or plain or "guest", cmdline=escape(cmdline), devices=devices,
+            interfaces="".join([interface()] if interfaces is None else interfaces),
+            console=quoteattr(self.console_path), control=quoteattr(self.control_path))
+        if persistent:
+            connection.defineXML(self.xml)
+
+    @property
+    def domain(self):
+        """The domain on a connection that works now, also after libvirtd was restarted."""
+        try:
+            self.connection.getLibVersion()
+        except libvirt.libvirtError:
+            self.connection = libvirt.open("qemu:///system")
+        return self.connection.lookupByUUIDString(self.uuid)
+
+    # --- life
+
+    def start(self):
+        if self._persistent:
+            self.domain.create()
+        else:
+            self.connection.createXML(self.xml)
+        return self
+
+    def start_paused(self):
+        """Starts it without a single instruction run: enough for whatever needs no guest."""
+        self.domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+        return self
+
+    def state(self):
+        """(state, reason) as libvirt numbers them; (VIR_DOMAIN_SHUTOFF, 0) for a domain that is gone."""
+        try:
+            state, reason = self.domain.state()
+            return state, reason
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return libvirt.VIR_DOMAIN_SHUTOFF, 0
+            raise
+
+    def is_running(self):
+        return self.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+
+    def wait_off(self, deadline=30.0):
+        wait.until(lambda: self.state()[0] in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED),
+                   f"{self.name} is off", deadline)
+
+    def pid(self):
+        """QEMU's process id."""
+        with open(f"/run/libvirt/qemu/{self.name}.pid", encoding="ascii") as file:
+            return int(file.read())
+
+    def close(self):
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        self._without_domain(lambda: self.domain.destroy())
+        self._without_domain(lambda: self.domain.undefineFlags(
+            libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA))
+        for path in (self.control_path, self.console_path):
+            if os.path.exists(path):
+                os.unlink(path)
+
+    @staticmethod
+    def _without_domain(call):
+        """Makes a libvirt call that may come too late: the domain is off or gone, maybe just now."""
+        try:
+            call()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
+                raise
+
+    # --- what the guest does
+
+    def run(self, command, deadline=60.0, check=True):
+        """Runs a command line in the guest and returns its output; waits for the guest to boot first.
+
+        With check=False returns (status, output). The commands of guest-image are on the path.
+        """
+        marker = uuids.uuid4().hex[:12]
+        if "\n" in command:
+            raise ValueError("one line only")
+        # A line that comes before the guest listens is lost: say "here" until it answers.
+        ping = uuids.uuid4().hex[:12]
+
+        def answers():
+            self._send(f"\n{ping} true\n")
+            return self._receive(f"\n{ping}=0\n", 0.25) is not None
+
+        wait.until(answers, f"{self.name} answers on its control channel", deadline)
+        self._send(f"{marker} {command}\n")
+        output = self._receive(f"\n{marker}=", deadline)
+        if output is None:
+            raise wait.Timeout(f"not within {deadline} s: {command!r} in {self.name}")
+        status = int(self._receive("\n", deadline))
+        output = output.split(f"\n{ping}=0\n")[-1]
+        if not check:
+            return status, output
+        if status != 0:
+            raise AssertionError(f"{command!r} in {self.name}: status {status}: {output}")
+        return output
+
+    def order(self, command, deadline=60.0):
+        """Like run() for a command that takes the guest away (reboot -f, poweroff -f, panic)."""
+        self.run("true", deadline)
+        self._send(f"gone {command}\n")
+
+    def console(self):
+        """What the guest's kernel and init said."""
+        try:
+            with open(self.console_path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def addresses(self, interface_name="eth0"):
+        """The guest's own view: global addresses of one NIC."""
+        lines = self.run(f"ip -o addr show dev {interface_name} scope global").splitlines()
+        return [words[3].split("/")[0] for words in (line.split() for line in lines) if len(words) > 3]
+
+    def address(self, deadline=60.0):
+        """The IPv4 address that the guest has, waiting until it has one. Sent through the guest, so
+        never the lease of an earlier run."""
+        return wait.until(lambda: [a for a in self.addresses() if ":" not in a],
+                          f"{self.name} has an IPv4 address", deadline)[0]
+
+    def set_forwards(self, body, flags=libvirt.VIR_DOMAIN_AFFECT_LIVE):
+        """Writes our metadata element as `virsh metadata` does: without prefix, namespace given beside it.
+
+        body: the children, also unprefixed; None removes the element."""
+        element = None if body is None else f"<forwards>{body}</forwards>"
+        self.domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, "vf", NAMESPACE, flags)
+
+    def macs(self):
+        """MAC addresses of the NICs, in order."""
+        tree = ElementTree.fromstring(self.domain.XMLDesc())
+        return [mac.get("address") for mac in tree.findall("./devices/interface/mac")]
+
+    # --- the control channel
+
+    def _send(self, text):
+        if self._channel is None:
+            channel = socket.socket(socket.AF_UNIX)
+            try:
+                channel.connect(self.control_path)
+            except OSError:
+                channel.close()
+                raise
+            self._channel, self._received = channel, ""
+        try:
+            self._channel.sendall(text.encode())
+        except OSError:
+            self._drop()
+            raise
+
+    def _receive(self, end, deadline):
+        """Everything up to `end`, or None if that does not come in time."""
+        limit = time.monotonic() + deadline
+        while end not in self._received:
+            left = limit - time.monotonic()
+            if left <= 0 or self._channel is None:
+                return None
+            self._channel.settimeout(left)
+            try:
+                data = self._channel.recv(65536)
+            except socket.timeout:
+                return None
+            except OSError:
+                data = b""
+            if not data:
+                self._drop()
+                return None
+            self._received += data.decode(errors="replace")
+        before, _, self._received = self._received.partition(end)
+        return before
+
+    def _drop(self):
+        self._channel.close()
+        self._channel = None
