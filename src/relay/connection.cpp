@@ -2,6 +2,7 @@
 
 #include "relay/connection.h"
 
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -15,9 +16,10 @@ namespace {
 
 constexpr std::uint32_t both_ways = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
-// A turn's work is shared by those that are ready: large steps for a flow that is alone, small ones
-// where others wait.
-constexpr std::size_t turn_bytes = 1 << 20;
+// How much of a bulk transfer is done before others are looked at: more where nobody was in a hurry
+// lately, for each look costs a system call.
+constexpr std::size_t bulk_step = 1 << 20;
+constexpr std::size_t small_step = 64 << 10;
 constexpr std::chrono::milliseconds starved_delay{100};
 
 void set_option(int fd, int level, int name, int value) {
@@ -124,9 +126,15 @@ void Connection::ready(Side side, std::uint32_t events) {
   if (events & EPOLLERR) end(true);
 }
 
+// Bulk waits for its turn, what is small is done at once.
 void Connection::pump() {
-  const std::size_t budget =
-      std::max(turn_bytes / std::max<std::size_t>(context_.loop.crowd(), 1), Buffer::capacity);
+  if (flow_.bulk()) return context_.loop.again(*this);
+  context_.loop.hurry();
+  carry_on();
+}
+
+void Connection::carry_on() {
+  const std::size_t budget = context_.loop.hurried() ? small_step : bulk_step;
   const std::uint64_t to_guest = flow_.carried(Side::client);
   const std::uint64_t to_client = flow_.carried(Side::guest);
   const Flow::Outcome outcome = flow_.pump(*this, context_.loop.buffers(), budget);
@@ -165,6 +173,16 @@ ssize_t Connection::read(Side side, std::span<std::uint8_t> into) {
 
 ssize_t Connection::write(Side side, std::span<const std::uint8_t> from) {
   return send(at(side).fd.get(), from.data(), from.size(), MSG_NOSIGNAL);
+}
+
+ssize_t Connection::read(Side side, Pipe& into) {
+  return splice(at(side).fd.get(), nullptr, into.in.get(), nullptr, Pipe::capacity,
+                SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+}
+
+ssize_t Connection::write(Side side, Pipe& from, std::size_t count) {
+  return splice(from.out.get(), nullptr, at(side).fd.get(), nullptr, count,
+                SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }
 
 int Connection::shut_down_write(Side side) {

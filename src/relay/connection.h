@@ -59,8 +59,10 @@ class Connection final : private FlowIo, private Task, private Timer {
 
   ssize_t read(Side side, std::span<std::uint8_t> into) override;
   ssize_t write(Side side, std::span<const std::uint8_t> from) override;
+  ssize_t read(Side side, Pipe& into) override;
+  ssize_t write(Side side, Pipe& from, std::size_t count) override;
   int shut_down_write(Side side) override;
-  void run() override { pump(); }  // as a Task
+  void run() override { carry_on(); }  // as a Task
   void expired() override;         // as a Timer
 
   End& at(Side side) { return side == Side::client ? client_ : guest_; }
@@ -70,6 +72,7 @@ class Connection final : private FlowIo, private Task, private Timer {
   void connected();
   void connect_failed(int error_number);
   void pump();
+  void carry_on();
   void end(bool reset);
 
   RelayContext& context_;

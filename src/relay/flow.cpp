@@ -2,10 +2,33 @@
 
 #include "relay/flow.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 namespace vf {
+namespace {
+
+// From here on a splice() is cheaper than a copy; far below, the copy is.
+constexpr std::size_t large_read = 32 * 1024;
+constexpr std::size_t small_read = 8 * 1024;
+
+}  // namespace
+
+// What a read brought.
+void Flow::Direction::holds(std::size_t count) {
+  begin = 0;
+  end = static_cast<std::uint32_t>(count);
+  if (count >= large_read)
+    large_reads = static_cast<std::uint8_t>(std::min<int>(large_reads + 1, bulk_reads));
+  else if (count < small_read)
+    large_reads = 0;
+}
+
+void Flow::Direction::release(BufferPool& pool) {
+  pool.give_back(std::move(buffer));
+  pool.give_back(std::move(pipe), buffered() == 0);
+}
 
 Flow::Step Flow::next(Side from) const {
   const Direction& direction = directions_[index(from)];
@@ -79,35 +102,44 @@ void Flow::failed(Side side, bool& capable) {
 std::size_t Flow::read(Side from, FlowIo& io, BufferPool& pool) {
   Direction& direction = directions_[index(from)];
   SideState& source = sides_[index(from)];
-  if (!direction.buffer) direction.buffer = pool.take();
-  const ssize_t got = io.read(from, direction.buffer->bytes);
+  if (direction.bulk() && !direction.copies_only) direction.pipe = pool.take_pipe();
+  if (!direction.pipe) direction.buffer = pool.take();
+  const ssize_t got =
+      direction.pipe ? io.read(from, *direction.pipe) : io.read(from, direction.buffer->bytes);
   if (got > 0) {
-    direction.begin = 0;
-    direction.end = static_cast<std::uint32_t>(got);
-    const bool short_read = static_cast<std::size_t>(got) < Buffer::capacity;
-    if (short_read && !source.ended && !source.broken) source.readable = false;
-    return static_cast<std::size_t>(got);
+    const auto count = static_cast<std::size_t>(got);
+    direction.holds(count);
+    const bool drained = direction.buffer && count < Buffer::capacity;
+    if (drained && !source.ended && !source.broken) source.readable = false;
+    return count;
   }
-  if (got < 0)
+  if (got < 0 && errno == EINVAL && direction.pipe)
+    direction.copies_only = true;
+  else if (got < 0)
     failed(from, source.readable);
   else
     direction.state = DirectionState::draining;
-  pool.give_back(std::move(direction.buffer));
+  direction.release(pool);
   return 0;
 }
 
 void Flow::write(Side from, FlowIo& io, BufferPool& pool) {
   Direction& direction = directions_[index(from)];
   SideState& sink = sides_[index(other(from))];
-  const auto all = std::span<const std::uint8_t>(direction.buffer->bytes);
-  const ssize_t put = io.write(other(from), all.subspan(direction.begin, direction.buffered()));
+  ssize_t put = 0;
+  if (direction.pipe) {
+    put = io.write(other(from), *direction.pipe, direction.buffered());
+  } else {
+    const auto all = std::span<const std::uint8_t>(direction.buffer->bytes);
+    put = io.write(other(from), all.subspan(direction.begin, direction.buffered()));
+  }
   if (put < 0) return failed(other(from), sink.writable);
   direction.begin += static_cast<std::uint32_t>(put);
   direction.carried += static_cast<std::uint64_t>(put);
-  if (direction.buffered() > 0)
+  if (direction.buffered() == 0)
+    direction.release(pool);
+  else if (direction.buffer)
     sink.writable = false;
-  else
-    pool.give_back(std::move(direction.buffer));
 }
 
 void Flow::shut_down(Side from, FlowIo& io) {
@@ -119,7 +151,15 @@ void Flow::shut_down(Side from, FlowIo& io) {
 
 void Flow::give_back(BufferPool& pool) {
   for (Direction& direction : directions_)
-    pool.give_back(std::move(direction.buffer));
+    direction.release(pool);
+}
+
+void Flow::preface(std::span<const std::uint8_t> bytes, BufferPool& pool) {
+  if (bytes.empty()) return;
+  Direction& direction = directions_[index(Side::client)];
+  direction.buffer = pool.take();
+  std::ranges::copy(bytes, direction.buffer->bytes.begin());
+  direction.end = static_cast<std::uint32_t>(bytes.size());
 }
 
 }  // namespace vf

@@ -29,8 +29,11 @@
 // saves the call that would have returned EAGAIN; but once the peer has ended, reads go on until
 // they return the end, for no further edge will tell.
 //
-// Later: a direction that keeps filling its buffer will be carried by splice() through a pipe;
-// pump() is where it chooses, and `buffered` then counts what is in the pipe.
+// Small transfers are copied through a buffer: two system calls. A direction that keeps filling much
+// of its buffer is bulk: it is carried by splice() through a pipe, without touching the bytes, until
+// it gets little again. Both are the same machine; `buffered` is what buffer or pipe holds. A short
+// splice() says nothing about what is left (a pipe is full of pieces, not of bytes), so only EAGAIN
+// ends the readiness of a side there. A source that cannot be spliced (EINVAL) stays with copies.
 
 #pragma once
 
@@ -58,6 +61,9 @@ class FlowIo {
   virtual ~FlowIo() = default;
   virtual ssize_t read(Side side, std::span<std::uint8_t> into) = 0;
   virtual ssize_t write(Side side, std::span<const std::uint8_t> from) = 0;
+  // As splice(), from the side into the pipe and out of it.
+  virtual ssize_t read(Side side, Pipe& into) = 0;
+  virtual ssize_t write(Side side, Pipe& from, std::size_t count) = 0;
   virtual int shut_down_write(Side side) = 0;
 };
 
@@ -83,10 +89,16 @@ class Flow {
   // Does what can be done without waiting, up to about `budget` bytes in each direction. After
   // `over` or `reset` nothing may be called but give_back().
   Outcome pump(FlowIo& io, BufferPool& pool, std::size_t budget);
-  // Both buffers, when the flow ends early.
+  // All buffers and pipes, when the flow ends early.
   void give_back(BufferPool& pool);
 
+  // Bytes that go to the guest before any of the client's. Only before the first pump(); at most a
+  // buffer's capacity.
+  void preface(std::span<const std::uint8_t> bytes, BufferPool& pool);
+
   DirectionState state(Side from) const { return directions_[index(from)].state; }
+  // Whether a direction is in bulk: a turn of it takes its time.
+  bool bulk() const { return directions_[0].bulk() || directions_[1].bulk(); }
   // Bytes that were read and not yet written.
   std::size_t buffered(Side from) const { return directions_[index(from)].buffered(); }
   // Bytes written to the other side so far.
@@ -100,12 +112,23 @@ class Flow {
     bool broken = false;  // an error was seen
   };
   struct Direction {
+    // Reads in a row that were large make it bulk, one that was small ends that.
+    static constexpr std::uint8_t bulk_reads = 2;
+
     DirectionState state = DirectionState::open;
-    std::unique_ptr<Buffer> buffer;  // exists while it holds something
+    std::uint8_t large_reads = 0;
+    bool copies_only = false;
     std::uint32_t begin = 0;
     std::uint32_t end = 0;
+    // While it holds something, one of them exists.
+    std::unique_ptr<Buffer> buffer;
+    std::unique_ptr<Pipe> pipe;
     std::uint64_t carried = 0;
+
     std::size_t buffered() const { return end - begin; }
+    bool bulk() const { return large_reads >= bulk_reads; }
+    void holds(std::size_t count);
+    void release(BufferPool& pool);
   };
   enum class Step : std::uint8_t { rest, read, write, shut_down };
 

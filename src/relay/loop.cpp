@@ -12,7 +12,10 @@
 namespace vf {
 namespace {
 
-constexpr int events_per_turn = 256;
+// Of bulk work in a row before the context's other sources are asked.
+constexpr int rounds_per_turn = 32;
+
+thread_local Loop* loop_of_thread = nullptr;
 
 }  // namespace
 
@@ -29,7 +32,8 @@ struct Loop::LoopSource {
   }
   static gboolean check(GSource* source) noexcept {
     Loop& loop = of(source);
-    return g_source_query_unix_fd(source, loop.epoll_tag_) != 0 || loop.wait_at_most() == 0;
+    return loop.event_count_ > 0 || g_source_query_unix_fd(source, loop.epoll_tag_) != 0 ||
+           loop.wait_at_most() == 0;
   }
   static gboolean dispatch(GSource* source, GSourceFunc, gpointer) noexcept {
     of(source).turn();
@@ -64,12 +68,21 @@ Result<std::unique_ptr<Loop>> Loop::create(GMainContext* context) {
   g_source_set_static_name(loop->source_, "relay loop");
   g_source_set_can_recurse(loop->source_, TRUE);
   loop->epoll_tag_ = g_source_add_unix_fd(loop->source_, loop->epoll_.get(), G_IO_IN);
-  g_source_attach(loop->source_, context ? context : g_main_context_get_thread_default());
+  if (!context) context = g_main_context_get_thread_default();
+  if (!context) context = g_main_context_default();
+  g_source_attach(loop->source_, context);
+  loop->context_ = g_main_context_ref(context);
+  loop->poll_before_ = g_main_context_get_poll_func(context);
+  g_main_context_set_poll_func(context, wait_in_epoll);
+  loop_of_thread = loop.get();
   return loop;
 }
 
 Loop::~Loop() {
   retired_.clear();
+  loop_of_thread = nullptr;
+  g_main_context_set_poll_func(context_, poll_before_);
+  g_main_context_unref(context_);
   g_source_destroy(source_);
   g_source_unref(source_);
 }
@@ -109,14 +122,57 @@ int Loop::wait_at_most() const {
   return left <= 0 ? 0 : static_cast<int>(std::min<gint64>(left / 1000 + 1, 60'000));
 }
 
-void Loop::turn() {
-  std::array<epoll_event, events_per_turn> events;
-  now_ = g_get_monotonic_time();
-  const int count = epoll_wait(epoll_.get(), events.data(), events_per_turn, 0);
-  std::vector<Task*> tasks = std::exchange(tasks_, {});
-  crowd_ = static_cast<std::size_t>(std::max(count, 0)) + tasks.size();
+// A GPollFunc.
+gint Loop::wait_in_epoll(GPollFD* descriptors, guint count, gint timeout) noexcept {
+  Loop* const loop = loop_of_thread;
+  GPollFD* const end = descriptors + count;
+  GPollFD* const ours = std::find_if(descriptors, end, [&](const GPollFD& one) {
+    return loop && one.fd == loop->epoll_.get();
+  });
+  if (count != 2 || ours == end) return g_poll(descriptors, count, timeout);
+  GPollFD* const other = descriptors + (ours == descriptors ? 1 : 0);
+  if (!loop->watches(other->fd)) return g_poll(descriptors, count, timeout);
+  loop->collect(timeout);
+  loop->collected_ = true;
+  ours->revents = loop->event_count_ > 0 ? G_IO_IN : 0;
+  other->revents = loop->wake_up_.rung ? G_IO_IN : 0;
+  return (ours->revents != 0) + (other->revents != 0);
+}
+
+bool Loop::watches(int wake_up) {
+  if (wake_up_.fd == wake_up) return true;
+  if (wake_up_.fd >= 0 || !watch(wake_up, EPOLLIN, wake_up_)) return false;
+  wake_up_.fd = wake_up;
+  return true;
+}
+
+void Loop::collect(int timeout) {
+  wake_up_.rung = false;
+  const int count = epoll_wait(epoll_.get(), events_.data(), events_per_round, timeout);
   for (int i = 0; i < count; ++i) {
-    const epoll_event& event = events[static_cast<std::size_t>(i)];
+    const epoll_event event = events_[static_cast<std::size_t>(i)];
+    if (event.data.ptr == static_cast<Handler*>(&wake_up_))
+      wake_up_.rung = true;
+    else
+      events_[static_cast<std::size_t>(event_count_++)] = event;
+  }
+}
+
+void Loop::turn() {
+  if (!std::exchange(collected_, false)) collect(0);
+  round();
+  for (int rounds = 1; rounds < rounds_per_turn && !tasks_.empty() && !wake_up_.rung; ++rounds) {
+    collect(0);
+    round();
+  }
+}
+
+void Loop::round() {
+  now_ = g_get_monotonic_time();
+  const std::vector<Task*> tasks = std::exchange(tasks_, {});
+  const int count = std::exchange(event_count_, 0);
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events_[static_cast<std::size_t>(i)];
     static_cast<Handler*>(event.data.ptr)->ready(event.events);
   }
   // A task that is forgotten meanwhile is retired and not yet destroyed: its mark tells.

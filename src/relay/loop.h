@@ -3,11 +3,21 @@
 // The descriptors, timers and unfinished work of one relay thread: one epoll descriptor behind one
 // GSource, so that ten thousand idle connections cost poll() nothing. Everything here belongs to
 // the thread that runs the GMainContext.
+//
+// The context's poll function is replaced by one that waits in epoll itself, where GLib's wake-up
+// descriptor is watched as well: one system call a turn, where poll() and then epoll_wait() would be
+// two, and the sender of a byte wakes the thread that will read it without another wait queue in
+// between. A context that has more descriptors than these two is polled as ever.
+//
+// Small work first: what has come is answered before any bulk transfer, which runs as a Task, goes
+// on; between two steps of a bulk transfer the loop looks for what has come meanwhile.
 
 #pragma once
 
 #include <glib.h>
+#include <sys/epoll.h>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -68,7 +78,7 @@ class Timer {
 
 class Loop {
  public:
-  // Null context: the thread's default.
+  // Null context: the thread's default. To be called on the thread that runs it; one for a thread.
   static Result<std::unique_ptr<Loop>> create(GMainContext* context);
   ~Loop();
   Loop(const Loop&) = delete;
@@ -91,8 +101,9 @@ class Loop {
     retired_.push_back(std::shared_ptr<void>(std::move(object)));
   }
 
-  // How many events and tasks this turn has: what a budget is divided by.
-  std::size_t crowd() const { return crowd_; }
+  // Somebody waits for a quick answer: bulk transfers take small steps for a while.
+  void hurry() { hurried_ = now_; }
+  bool hurried() const { return now_ - hurried_ < hurry_time; }
   BufferPool& buffers() { return buffers_; }
   // g_get_monotonic_time() of this turn's begin.
   gint64 now() const { return now_; }
@@ -100,9 +111,23 @@ class Loop {
  private:
   friend class Timer;
   struct LoopSource;
+  // GLib's wake-up descriptor.
+  struct WakeUp final : Handler {
+    void ready(std::uint32_t) override { rung = true; }
+    int fd = -1;
+    bool rung = false;
+  };
+
+  static constexpr gint64 hurry_time = 2000;  // microseconds
+  static constexpr int events_per_round = 256;
 
   explicit Loop(Fd epoll) : epoll_(std::move(epoll)) {}
+  static gint wait_in_epoll(GPollFD* descriptors, guint count, gint timeout) noexcept;
+  bool watches(int wake_up);
+  // Waits for events, which round() then handles.
+  void collect(int timeout);
   void turn();
+  void round();
   // Milliseconds until the next turn is due by itself; -1: never.
   int wait_at_most() const;
 
@@ -113,8 +138,14 @@ class Loop {
   std::vector<std::shared_ptr<void>> retired_;
   std::set<std::pair<gint64, Timer*>> timers_;
   gpointer epoll_tag_ = nullptr;
+  GMainContext* context_ = nullptr;
+  GPollFunc poll_before_ = nullptr;
+  WakeUp wake_up_;
+  std::array<epoll_event, events_per_round> events_;
+  int event_count_ = 0;     // collected and not yet handled
+  bool collected_ = false;  // in this turn
   gint64 now_ = 0;
-  std::size_t crowd_ = 0;
+  gint64 hurried_ = 0;
 };
 
 }  // namespace vf

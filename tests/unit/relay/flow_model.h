@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <vector>
 
 #include "relay/flow.h"
@@ -47,6 +48,7 @@ class FlowModel final : public FlowIo {
     std::uint64_t written = 0;   // by the flow
     bool was_full = true;        // a write or a poll found no room: room is an edge
     bool shut = false;           // by the flow
+    bool splices = true;         // as a source
   };
 
   Flow flow;
@@ -54,6 +56,8 @@ class FlowModel final : public FlowIo {
   Flow::Outcome outcome = Flow::Outcome::waits;
   // An errno that the next read or write is to fail with, or 0. Empty: never.
   std::function<int()> fault;
+  // Of what one splice() moves: the kernel counts pieces, not bytes.
+  std::size_t most_spliced = Pipe::capacity;
 
   Socket& at(Side side) { return sockets_[static_cast<std::size_t>(side)]; }
   bool finished() const {
@@ -201,6 +205,47 @@ class FlowModel final : public FlowIo {
     return static_cast<ssize_t>(count);
   }
 
+  ssize_t read(Side side, Pipe& into) override {
+    if (fails()) return -1;
+    Socket& socket = at(side);
+    EXPECT_EQ(in_pipe_[&into], 0u) << "a pipe with something in it";
+    if (!socket.splices) {
+      errno = EINVAL;
+      return -1;
+    }
+    const std::size_t most = std::min(most_spliced, Pipe::capacity);
+    const std::size_t there = socket.sent - socket.read;
+    if (there == 0) {
+      std::uint8_t none;
+      return read(side, std::span(&none, 1));
+    }
+    const std::size_t count = std::min(there, most);
+    socket.read += count;
+    in_pipe_[&into] = count;
+    return static_cast<ssize_t>(count);
+  }
+
+  ssize_t write(Side side, Pipe& from, std::size_t count) override {
+    if (fails()) return -1;
+    EXPECT_EQ(in_pipe_[&from], count);
+    Socket& socket = at(side);
+    EXPECT_FALSE(socket.shut) << "written after the end";
+    if (socket.broken) {
+      errno = std::exchange(socket.error_pending, false) ? ECONNRESET : EPIPE;
+      return -1;
+    }
+    const std::size_t moved = std::min({count, socket.window, most_spliced});
+    socket.was_full = moved == 0;
+    if (moved == 0) {
+      errno = EAGAIN;
+      return -1;
+    }
+    socket.window -= moved;
+    socket.written += moved;
+    in_pipe_[&from] -= moved;
+    return static_cast<ssize_t>(moved);
+  }
+
   int shut_down_write(Side side) override {
     Socket& socket = at(side);
     EXPECT_FALSE(socket.shut) << "ended twice";
@@ -215,6 +260,7 @@ class FlowModel final : public FlowIo {
   }
 
   std::array<Socket, 2> sockets_;
+  std::map<const Pipe*, std::size_t> in_pipe_;
 };
 
 }  // namespace vf::test

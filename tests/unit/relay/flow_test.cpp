@@ -102,6 +102,42 @@ TEST(Flow, ABudgetEndsATurnAndTheNextGoesOn) {
   EXPECT_EQ(model.at(guest).written, 10 * Buffer::capacity);
 }
 
+TEST(Flow, ManyLargeReadsMakeADirectionBulkAndASmallOneEndsThat) {
+  FlowModel model;
+  model.take(guest, 1 << 30);
+  model.send(client, Buffer::capacity);
+  model.settle();
+  EXPECT_FALSE(model.flow.bulk());
+  model.send(client, 4 * Pipe::capacity);
+  model.settle();
+  EXPECT_TRUE(model.flow.bulk());
+  EXPECT_EQ(model.pool.taken(), 0u);
+  model.send(client, 5);
+  model.settle();
+  EXPECT_FALSE(model.flow.bulk());
+  EXPECT_EQ(model.at(guest).written, Buffer::capacity + 4 * Pipe::capacity + 5);
+}
+
+TEST(Flow, AStalledReaderStopsABulkSenderAtOnePipe) {
+  FlowModel model;
+  model.take(guest, 3 * Buffer::capacity);
+  model.send(client, 100 * Pipe::capacity);
+  model.settle();
+  EXPECT_TRUE(model.flow.bulk());
+  EXPECT_LE(model.flow.buffered(client), Pipe::capacity);
+  EXPECT_GT(model.flow.buffered(client), 0u);
+  EXPECT_EQ(model.pool.taken(), 1u);
+}
+
+TEST(Flow, WhatCannotBeSplicedIsCopied) {
+  FlowModel model;
+  model.at(client).splices = false;
+  model.take(guest, 1 << 30);
+  model.send(client, 100 * Buffer::capacity);
+  model.settle();
+  EXPECT_EQ(model.at(guest).written, 100 * Buffer::capacity);
+}
+
 // What may happen between two turns of the loop.
 struct Event {
   const char* name;
@@ -160,6 +196,10 @@ TEST(Flow, RandomLongStoriesWithFaults) {
   for (unsigned seed = 1; seed <= 1500; ++seed) {
     FlowModel model;
     std::mt19937 random(seed);
+    model.at(client).splices = seed % 7 != 0;
+    if (seed % 2 == 0) model.most_spliced = 1 + random() % Pipe::capacity;
+    // Some stories are of bulk.
+    const std::size_t scale = seed % 5 == 0 ? 12 : 3;
     if (seed % 3 == 0)
       model.fault = [&random] {
         constexpr int faults[] = {EINTR, ENOBUFS, ENOMEM};
@@ -168,7 +208,7 @@ TEST(Flow, RandomLongStoriesWithFaults) {
     for (int step = 0; step < 80 && !model.finished(); ++step) {
       // Ends and resets are rare, so that stories are long.
       const Side side = random() % 2 ? client : guest;
-      const std::size_t size = random() % 4 == 0 ? random() % (3 * Buffer::capacity) : random() % 9;
+      const std::size_t size = random() % 4 == 0 ? random() % (scale * Buffer::capacity) : random() % 9;
       switch (random() % 16) {
         case 0:
           if (random() % 6 == 0) model.end(side);
