@@ -4,40 +4,12 @@
 
 #include <cerrno>
 #include <string>
+#include <utility>
+
+#include "base/listening_socket.h"
 
 namespace vf {
 namespace {
-
-constexpr int backlog = 4096;  // the kernel cuts it to net.core.somaxconn
-
-struct ListenFailure {
-  int error_number;
-  std::string_view call;
-};
-
-// A listening socket, or which call failed and why.
-std::variant<Fd, ListenFailure> listen_at(const IpAddress& address, std::optional<Port> port) {
-  const int family = address.is_v4() ? AF_INET : AF_INET6;
-  Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return ListenFailure{errno, "socket"};
-  const int on = 1;
-  if (::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
-    return ListenFailure{errno, "SO_REUSEADDR"};
-  if (family == AF_INET6 && ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)
-    return ListenFailure{errno, "IPV6_V6ONLY"};
-  const SocketAddress local = SocketAddress::from(address, port);
-  if (::bind(fd.get(), local.get(), local.length) < 0) return ListenFailure{errno, "bind"};
-  if (::listen(fd.get(), backlog) < 0) return ListenFailure{errno, "listen"};
-  return fd;
-}
-
-std::optional<Port> port_of(const Fd& fd) {
-  SocketAddress local;
-  local.length = sizeof local.storage;
-  if (::getsockname(fd.get(), local.get(), &local.length) < 0) return std::nullopt;
-  const auto endpoint = local.endpoint();
-  return endpoint ? std::optional(endpoint->port) : std::nullopt;
-}
 
 // ::1 is missing, not busy: a host or network namespace without IPv6.
 bool has_no_ipv6(int error_number) {
@@ -67,7 +39,7 @@ Result<BoundPort> HostPorts::bind(const HostClaim& claim, std::optional<Port> po
     std::vector<Fd> listeners;
     std::optional<Error> error;
     for (const IpAddress& address : claim.addresses) {
-      auto outcome = listen_at(address, chosen);
+      auto outcome = listen_tcp(address, chosen);
       if (auto* failure = std::get_if<ListenFailure>(&outcome)) {
         const bool dispensable = claim.default_addresses && !address.is_v4() && !listeners.empty();
         if (dispensable && has_no_ipv6(failure->error_number)) continue;
@@ -75,7 +47,8 @@ Result<BoundPort> HostPorts::bind(const HostClaim& claim, std::optional<Port> po
         break;
       }
       Fd& fd = std::get<Fd>(outcome);
-      if (!chosen) chosen = port_of(fd);
+      if (!chosen)
+        if (const auto local = local_endpoint(fd)) chosen = local->port;
       addresses.push_back(address);
       listeners.push_back(std::move(fd));
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// virt-forward-relay: listens, connects and copies for virt-forwardd, which hands it its sockets.
-// It needs no privilege and opens no file.
+// virt-forward-relay: listens, connects and copies for virt-forwardd, which hands it its sockets;
+// or by itself, for endpoints on its command line. It needs no privilege and opens no file.
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -12,13 +12,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
+#include <clocale>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "glib/ref.h"
 #include "glib/source.h"
@@ -26,6 +28,7 @@
 #include "relay/log.h"
 #include "relay/loop.h"
 #include "relay/served_forwards.h"
+#include "relay/standalone.h"
 
 namespace {
 
@@ -79,7 +82,13 @@ void notify_service_manager(std::string_view state) {
 struct Options {
   gint control_fd = -1;
   gboolean version = FALSE;
+  std::vector<std::string> endpoints;
 };
+
+int wrong_usage(const std::string& what) {
+  std::fprintf(stderr, "virt-forward-relay: %s\nSee virt-forward-relay --help\n", what.c_str());
+  return exit_status(ErrorCode::invalid_argument);
+}
 
 // Prints what is wrong; the exit status then, else 0.
 int parse(Options& options, int* argc, char*** argv) {
@@ -88,19 +97,24 @@ int parse(Options& options, int* argc, char*** argv) {
        "Listening SOCK_SEQPACKET socket on which the daemon connects", "N"},
       {"version", 0, 0, G_OPTION_ARG_NONE, &options.version, "Print the version and exit", nullptr},
       {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
-  GOptionContext* const context = g_option_context_new(nullptr);
+  GOptionContext* const context = g_option_context_new("[LISTEN CONNECT]…");
   g_option_context_set_summary(
       context,
-      "Serves the port forwards of virt-forwardd. Started by it, or by systemd with one socket.");
+      "Serves the port forwards of virt-forwardd: started by it, or by systemd with one socket.\n"
+      "With endpoints it serves those by itself, until SIGINT or SIGTERM, and prints a line for\n"
+      "each: \"tcp:127.0.0.1:8080 -> tcp:192.0.2.7:80\".\n\n"
+      "Endpoints:\n"
+      "  tcp:ADDRESS:PORT         TCP; IPv6 in brackets: tcp:[::1]:8080\n\n"
+      "A LISTEN port of 0 is any free one.");
   g_option_context_add_main_entries(context, entries, nullptr);
   GErrorOut error;
   const gboolean parsed = g_option_context_parse(context, argc, argv, error.out());
   g_option_context_free(context);
-  if (!parsed || *argc > 1) {
-    std::fprintf(stderr, "virt-forward-relay: %s\nSee virt-forward-relay --help\n",
-                 parsed ? "unexpected argument" : error.message().c_str());
-    return 2;
-  }
+  if (!parsed) return wrong_usage(error.message());
+  for (int i = 1; i < *argc; ++i)
+    if (std::string_view((*argv)[i]) != "--") options.endpoints.emplace_back((*argv)[i]);
+  if (!options.endpoints.empty() && options.control_fd >= 0)
+    return wrong_usage("--control-fd goes without endpoints");
   return 0;
 }
 
@@ -109,37 +123,86 @@ int fail(const std::string& what) {
   return 1;
 }
 
-int run(Fd control) {
-  signal(SIGPIPE, SIG_IGN);
-  confine();
-  const std::size_t limit = raise_descriptor_limit();
-  DescriptorBudget descriptors(limit - std::min(limit / 4, reserved_descriptors));
+// What both ways of running share: the loop and its end by a signal.
+class Engine {
+ public:
+  Engine() {
+    signal(SIGPIPE, SIG_IGN);
+    confine();
+  }
 
-  const auto main_loop = adopt(g_main_loop_new(nullptr, FALSE));
-  const auto stop = [&main_loop] { g_main_loop_quit(main_loop.get()); };
-  auto loop = Loop::create(nullptr);
-  if (!loop) return fail(loop.error().message);
-  auto server = ControlServer::create(std::move(control), nullptr, stop);
+  Result<void> start() {
+    auto created = Loop::create(nullptr);
+    if (!created) return Unexpected(created.error());
+    loop_ = std::move(*created);
+    return {};
+  }
+  RelayContext context(RelayEvents& events) { return {*loop_, descriptors_, events}; }
+  std::size_t descriptor_limit() const { return limit_; }
+  void run() { g_main_loop_run(main_loop_.get()); }
+  void stop() { g_main_loop_quit(main_loop_.get()); }
+
+ private:
+  const std::size_t limit_ = raise_descriptor_limit();
+  DescriptorBudget descriptors_{limit_ - std::min(limit_ / 4, reserved_descriptors)};
+  const Ref<GMainLoop> main_loop_ = adopt(g_main_loop_new(nullptr, FALSE));
+  std::unique_ptr<Loop> loop_;
+  const Source terminate_ = on_signal(SIGTERM, [this] { stop(); });
+  const Source interrupt_ = on_signal(SIGINT, [this] { stop(); });
+};
+
+int serve_daemon(Fd control) {
+  Engine engine;
+  const auto started = engine.start();
+  if (!started) return fail(started.error().message);
+  auto server = ControlServer::create(std::move(control), nullptr, [&engine] { engine.stop(); });
   if (!server) return fail(server.error().message);
 
-  RelayContext context{**loop, descriptors, **server};
+  RelayContext context = engine.context(**server);
   ServedForwards table(context);
   (*server)->serve(table);
-  const Source terminate = on_signal(SIGTERM, stop);
-  const Source interrupt = on_signal(SIGINT, stop);
   log_line(LogLevel::info, "relay ready pid=" + std::to_string(getpid()) +
                                " protocol=" + std::to_string(relay_protocol_version) +
-                               " descriptors=" + std::to_string(limit));
+                               " descriptors=" + std::to_string(engine.descriptor_limit()));
   notify_service_manager("READY=1");
-  g_main_loop_run(main_loop.get());
+  engine.run();
   notify_service_manager("STOPPING=1");
   log_line(LogLevel::info, "relay ends forwards=" + std::to_string(table.size()));
+  return 0;
+}
+
+int serve_endpoints(const std::vector<std::string>& arguments) {
+  auto forwards = standalone_forwards(arguments);
+  if (!forwards) {
+    if (forwards.error().code == ErrorCode::invalid_argument)
+      return wrong_usage(forwards.error().message);
+    std::fprintf(stderr, "virt-forward-relay: %s\n", forwards.error().message.c_str());
+    return exit_status(forwards.error().code);
+  }
+  Engine engine;
+  const auto started = engine.start();
+  if (!started) return fail(started.error().message);
+  StandaloneEvents events;
+  RelayContext context = engine.context(events);
+  ServedForwards table(context);
+  std::string served;
+  for (RelayAdd& forward : *forwards) {
+    served += forward.forward.key + '\n';
+    const auto staged = table.stage(std::move(forward));
+    if (!staged) return fail(staged.error().message);
+  }
+  table.commit();
+  std::fputs(served.c_str(), stdout);
+  std::fflush(stdout);
+  notify_service_manager("READY=1");
+  engine.run();
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setlocale(LC_ALL, "");
   Options options;
   const int status = parse(options, &argc, &argv);
   if (status != 0) return status;
@@ -147,12 +210,11 @@ int main(int argc, char** argv) {
     std::printf("virt-forward-relay %s\n", VF_VERSION);
     return 0;
   }
+  if (!options.endpoints.empty()) return serve_endpoints(options.endpoints);
   const int control = options.control_fd >= 0 ? options.control_fd : activated_fd();
-  if (control < 0) {
-    std::fprintf(stderr,
-                 "virt-forward-relay: no control socket: give --control-fd or start it by "
-                 "virt-forward-relay.socket\n");
-    return 2;
-  }
-  return run(Fd(control));
+  if (control < 0)
+    return wrong_usage(
+        "nothing to serve: give endpoints, or --control-fd, or start it by "
+        "virt-forward-relay.socket");
+  return serve_daemon(Fd(control));
 }

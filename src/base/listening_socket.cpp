@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "base/listening_socket.h"
+
+#include <cerrno>
+
+namespace vf {
+namespace {
+
+constexpr int backlog = 4096;  // the kernel cuts it to net.core.somaxconn
+
+}  // namespace
+
+std::variant<Fd, ListenFailure> listen_tcp(const IpAddress& address, std::optional<Port> port) {
+  const int family = address.is_v4() ? AF_INET : AF_INET6;
+  Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return ListenFailure{errno, "socket"};
+  const int on = 1;
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+    return ListenFailure{errno, "SO_REUSEADDR"};
+  if (family == AF_INET6 && ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)
+    return ListenFailure{errno, "IPV6_V6ONLY"};
+  const SocketAddress local = SocketAddress::from(address, port);
+  if (::bind(fd.get(), local.get(), local.length) < 0) return ListenFailure{errno, "bind"};
+  if (::listen(fd.get(), backlog) < 0) return ListenFailure{errno, "listen"};
+  return fd;
+}
+
+std::optional<Endpoint> local_endpoint(const Fd& socket) {
+  SocketAddress local;
+  local.length = sizeof local.storage;
+  if (::getsockname(socket.get(), local.get(), &local.length) < 0) return std::nullopt;
+  return local.endpoint();
+}
+
+}  // namespace vf

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Sockets that wait for clients: non-blocking, close-on-exec, SO_REUSEADDR where it means that a
+// port in TIME_WAIT is free, and never SO_REUSEPORT, with which others could share the port. The
+// kernel is the arbiter of what is busy.
+
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <variant>
+
+#include "base/address.h"
+#include "base/fd.h"
+
+namespace vf {
+
+// Which call failed, and its errno.
+struct ListenFailure {
+  int error_number;
+  std::string_view call;
+};
+
+// A TCP socket that listens, for IPv6 clients only where the address is IPv6. No port: the kernel
+// chooses.
+std::variant<Fd, ListenFailure> listen_tcp(const IpAddress& address, std::optional<Port> port);
+
+// Nothing for a socket that is not bound to a port.
+std::optional<Endpoint> local_endpoint(const Fd& socket);
+
+}  // namespace vf

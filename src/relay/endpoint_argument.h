@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Endpoints as they are written on the command line of the stand-alone relay:
+//
+//   tcp:127.0.0.1:8080   tcp:[::1]:8080   tcp:[fe80::1%eth0]:8080
+//
+// Addresses are literal: a name is not looked up. Where the relay listens, port 0 is any free one.
+
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <variant>
+
+#include "base/relay_endpoint.h"
+#include "base/result.h"
+
+namespace vf {
+
+struct ListenArgument {
+  IpAddress address;
+  std::optional<Port> port;  // absent: any free one
+};
+
+struct ConnectArgument {
+  RelayEndpoint endpoint;
+};
+
+// InvalidArgument, naming the argument and what is wrong with it.
+Result<ListenArgument> parse_listen_argument(std::string_view text);
+Result<ConnectArgument> parse_connect_argument(std::string_view text);
+
+}  // namespace vf

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The relay program without a daemon.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "loopback.h"
+
+namespace vf {
+namespace {
+
+using namespace test;
+
+class Standalone {
+ public:
+  explicit Standalone(std::vector<std::string> arguments) {
+    int out[2];
+    int err[2];
+    EXPECT_EQ(pipe2(out, O_CLOEXEC), 0);
+    EXPECT_EQ(pipe2(err, O_CLOEXEC), 0);
+    out_ = Fd(out[0]);
+    err_ = Fd(err[0]);
+    pid_ = fork();
+    if (pid_ == 0) {
+      alarm(deadline_seconds);  // one that should have ended and did not fails its test
+      dup2(out[1], STDOUT_FILENO);
+      dup2(err[1], STDERR_FILENO);
+      std::vector<char*> argv;
+      arguments.insert(arguments.begin(), "virt-forward-relay");
+      for (std::string& argument : arguments)
+        argv.push_back(argument.data());
+      argv.push_back(nullptr);
+      execv(VF_RELAY_PROGRAM_PATH, argv.data());
+      _exit(127);
+    }
+    close(out[1]);
+    close(err[1]);
+  }
+  ~Standalone() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+
+  std::string line() {
+    std::string line;
+    char byte;
+    while (read(out_.get(), &byte, 1) == 1 && byte != '\n')
+      line += byte;
+    return line;
+  }
+  // After its end.
+  std::string errors() {
+    std::string text;
+    char bytes[4096];
+    for (ssize_t count; (count = read(err_.get(), bytes, sizeof bytes)) > 0;)
+      text.append(bytes, static_cast<std::size_t>(count));
+    return text;
+  }
+  int wait_for_end() {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  int terminate(int signal_number = SIGTERM) {
+    kill(pid_, signal_number);
+    return wait_for_end();
+  }
+
+ private:
+  Fd out_;
+  Fd err_;
+  pid_t pid_ = 0;
+};
+
+// Where a line like "tcp:127.0.0.1:34567 -> …" says that it listens.
+Endpoint where(const std::string& line) {
+  const auto begin = line.find(':') + 1;
+  const auto colon = line.rfind(':', line.find(" -> "));
+  std::string host = line.substr(begin, colon - begin);
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  return {*IpAddress::parse(host),
+          *Port::parse(line.substr(colon + 1, line.find(" -> ") - colon - 1))};
+}
+
+void expect_carried(const Fd& client, const Fd& guest) {
+  EXPECT_TRUE(send_all(client, "ping"));
+  EXPECT_EQ(receive(guest, 4), "ping");
+  EXPECT_TRUE(send_all(guest, "pong"));
+  EXPECT_EQ(receive(client, 4), "pong");
+  shutdown(client.get(), SHUT_WR);
+  EXPECT_EQ(ending(guest), 0);
+  EXPECT_TRUE(send_all(guest, "late"));
+  EXPECT_EQ(receive(client, 4), "late");
+  shutdown(guest.get(), SHUT_WR);
+  EXPECT_EQ(ending(client), 0);
+}
+
+TEST(Standalone, ServesEachPairAndSaysWhere) {
+  const Fd first = listening_socket();
+  const Fd second = listening_socket();
+  const std::string to_first = "tcp:" + local_endpoint(first.get()).text();
+  const std::string to_second = "tcp:" + local_endpoint(second.get()).text();
+  Standalone relay({"tcp:127.0.0.1:0", to_first, "tcp:127.0.0.1:0", to_second});
+  const std::string one = relay.line();
+  const std::string two = relay.line();
+  EXPECT_TRUE(one.starts_with("tcp:127.0.0.1:") && one.ends_with(" -> " + to_first)) << one;
+  EXPECT_TRUE(two.ends_with(" -> " + to_second)) << two;
+  const Fd client_one = connected_socket(where(one));
+  const Fd client_two = connected_socket(where(two));
+  ASSERT_TRUE(client_one && client_two);
+  expect_carried(client_one, accepted_socket(first));
+  expect_carried(client_two, accepted_socket(second));
+  EXPECT_EQ(relay.terminate(), 0);
+  EXPECT_EQ(relay.errors(), "");
+}
+
+TEST(Standalone, EndsOnInterruptToo) {
+  Standalone relay({"tcp:127.0.0.1:0", "tcp:127.0.0.1:9"});
+  relay.line();
+  EXPECT_EQ(relay.terminate(SIGINT), 0);
+}
+
+TEST(Standalone, WhereNobodyListensTheClientIsResetAndTheReasonLogged) {
+  Fd closed = bound_socket();
+  const std::string target = "tcp:" + local_endpoint(closed.get()).text();
+  Standalone relay({"tcp:127.0.0.1:0", target});
+  const Fd client = connected_socket(where(relay.line()));
+  EXPECT_EQ(ending(client), ECONNRESET);
+  EXPECT_EQ(relay.terminate(), 0);
+  const std::string errors = relay.errors();
+  EXPECT_NE(errors.find("Connection refused"), std::string::npos) << errors;
+  EXPECT_NE(errors.find(target), std::string::npos) << errors;
+}
+
+TEST(Standalone, ABusyPortIsExitFiveAndNothingIsServed) {
+  const Fd taken = listening_socket();
+  const std::string busy = "tcp:" + local_endpoint(taken.get()).text();
+  Standalone relay({"tcp:127.0.0.1:0", "tcp:127.0.0.1:9", busy, "tcp:127.0.0.1:9"});
+  EXPECT_EQ(relay.line(), "");
+  EXPECT_EQ(relay.wait_for_end(), 5);
+  EXPECT_NE(relay.errors().find(busy + " is in use by another program"), std::string::npos);
+}
+
+TEST(Standalone, WrongUsageIsExitTwoAndNamesWhatIsWrong) {
+  const auto usage = [](std::vector<std::string> arguments, const std::string& word) {
+    Standalone relay(std::move(arguments));
+    EXPECT_EQ(relay.wait_for_end(), 2) << word;
+    const std::string errors = relay.errors();
+    EXPECT_NE(errors.find(word), std::string::npos) << errors;
+  };
+  usage({"tcp:127.0.0.1:0"}, "endpoints come in pairs");
+  usage({"tcp:127.0.0.1:0", "tcp:127.0.0.1:0"}, "port 0 is nothing to connect to");
+  usage({"tcp:127.0.0.1:99999", "tcp:127.0.0.1:1"}, "\"99999\" is not a port");
+  usage({"tcp:nowhere:1", "tcp:127.0.0.1:1"}, "is not an IPv4 or IPv6 address");
+  usage({"--control-fd=3", "tcp:127.0.0.1:0", "tcp:127.0.0.1:1"}, "--control-fd");
+  usage({}, "nothing to serve");
+}
+
+TEST(Standalone, AnAddressThatIsNotOursIsAnError) {
+  Standalone relay({"tcp:192.0.2.1:0", "tcp:127.0.0.1:9"});
+  EXPECT_EQ(relay.wait_for_end(), 1);
+  EXPECT_NE(relay.errors().find("not at an address of this host"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace vf
