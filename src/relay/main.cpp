@@ -4,7 +4,6 @@
 // or by itself, for endpoints on its command line. It needs no privilege and opens no file.
 
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -24,6 +23,7 @@
 
 #include "glib/ref.h"
 #include "glib/source.h"
+#include "relay/confinement.h"
 #include "relay/control.h"
 #include "relay/log.h"
 #include "relay/loop.h"
@@ -44,13 +44,6 @@ std::size_t raise_descriptor_limit() {
   const rlimit raised{limit.rlim_max, limit.rlim_max};
   if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   return static_cast<std::size_t>(limit.rlim_cur);
-}
-
-void confine() {
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-#if !defined(__SANITIZE_ADDRESS__)  // its leak check attaches to the process
-  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-#endif
 }
 
 // Of socket activation: exactly one socket, meant for this process.
@@ -126,23 +119,27 @@ int fail(const std::string& what) {
 // What both ways of running share: the loop and its end by a signal.
 class Engine {
  public:
-  Engine() {
-    signal(SIGPIPE, SIG_IGN);
-    confine();
-  }
-
   Result<void> start() {
     auto created = Loop::create(nullptr);
     if (!created) return Unexpected(created.error());
     loop_ = std::move(*created);
     return {};
   }
+  // When all threads have started and before the first client.
+  void confine() {
+    const auto confined = confinement_.complete();
+    if (!confined)
+      log_line(LogLevel::warning,
+               "not confined by seccomp" + log_field("reason", confined.error().message));
+  }
   RelayContext context(RelayEvents& events) { return {*loop_, descriptors_, events}; }
   std::size_t descriptor_limit() const { return limit_; }
+  std::string confinement() const { return confinement_.summary(); }
   void run() { g_main_loop_run(main_loop_.get()); }
   void stop() { g_main_loop_quit(main_loop_.get()); }
 
  private:
+  Confinement confinement_;  // first: the signals' source starts a thread
   const std::size_t limit_ = raise_descriptor_limit();
   DescriptorBudget descriptors_{limit_ - std::min(limit_ / 4, reserved_descriptors)};
   const Ref<GMainLoop> main_loop_ = adopt(g_main_loop_new(nullptr, FALSE));
@@ -160,6 +157,8 @@ int serve_daemon(Fd control) {
 
   RelayContext context = engine.context(**server);
   ServedForwards table(context);
+  engine.confine();
+  log_line(LogLevel::info, "confined" + engine.confinement());
   (*server)->serve(table);
   log_line(LogLevel::info, "relay ready pid=" + std::to_string(getpid()) +
                                " protocol=" + std::to_string(relay_protocol_version) +
@@ -191,8 +190,9 @@ int serve_endpoints(const std::vector<std::string>& arguments) {
     const auto staged = table.stage(std::move(forward));
     if (!staged) return fail(staged.error().message);
   }
+  std::fputs(served.c_str(), stdout);  // makes its buffer while it may
+  engine.confine();
   table.commit();
-  std::fputs(served.c_str(), stdout);
   std::fflush(stdout);
   notify_service_manager("READY=1");
   engine.run();
@@ -202,6 +202,7 @@ int serve_endpoints(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);
   std::setlocale(LC_ALL, "");
   Options options;
   const int status = parse(options, &argc, &argv);

@@ -4,7 +4,9 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -13,9 +15,14 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
+#include <map>
+#include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "loopback.h"
@@ -182,15 +189,72 @@ TEST_F(ProgramTest, TellsTheServiceManagerThatItIsReady) {
   unlink(notify.c_str());
 }
 
-TEST_F(ProgramTest, HasNoPrivilegeToGain) {
+// The lines of /proc/PID/task/*/status that begin so, each with how many threads have it.
+std::map<std::string, int> status_lines(pid_t pid, const std::set<std::string>& names) {
+  std::map<std::string, int> lines;
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+    std::ifstream status(task.path() / "status");
+    std::string line;
+    while (std::getline(status, line))
+      if (names.contains(line.substr(0, line.find(':')))) ++lines[line];
+  }
+  return lines;
+}
+
+TEST_F(ProgramTest, EveryThreadIsConfinedAndServes) {
   start();
-  ASSERT_TRUE(Control(path_).greet());
-  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
-  std::string line;
-  bool found = false;
-  while (std::getline(status, line))
-    found = found || line == "NoNewPrivs:\t1";
-  EXPECT_TRUE(found);
+  Control control(path_);
+  ASSERT_TRUE(control.greet());
+  const Fd target = listening_socket();
+  RelayAdd add{{"a", {{local_endpoint(target.get())}}, 0}, {}};
+  add.listeners.push_back(listening_socket());
+  const Endpoint host = local_endpoint(add.listeners[0].get());
+  control.send_with_fds(std::move(add));
+  control.send(RelayCommit{1});
+  EXPECT_TRUE(control.receives<RelayCommitted>());
+  for (int i = 0; i < 50; ++i) {
+    const Fd client = connected_socket(host);
+    const Fd guest = accepted_socket(target);
+    EXPECT_TRUE(send_all(client, "question"));
+    EXPECT_EQ(receive(guest, 8), "question");
+    const std::string much(500'000, 'x');
+    std::thread answer([&] { EXPECT_TRUE(send_all(guest, much)); });
+    EXPECT_EQ(receive(client, much.size()), much);
+    answer.join();
+  }
+  const auto lines = status_lines(
+      pid_, {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"});
+  std::set<std::string> kinds;
+  for (const auto& [line, threads] : lines) {
+    kinds.insert(line);
+    EXPECT_EQ(threads, lines.begin()->second) << line;
+  }
+  const std::string none = ":\t0000000000000000";
+  EXPECT_EQ(kinds, (std::set<std::string>{"CapInh" + none, "CapPrm" + none, "CapEff" + none,
+                                          "CapBnd" + none, "CapAmb" + none, "NoNewPrivs:\t1",
+                                          "Seccomp:\t2"}))
+      << "the bounding set takes root";
+}
+
+TEST_F(ProgramTest, AKernelWithoutSeccompIsAWarning) {
+  const std::string log = directory_ + "/log";
+  start([&] {
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(seccomp), 0);
+    seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1,
+                     SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP));
+    seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(landlock_create_ruleset), 0);
+    seccomp_load(filter);
+    dup2(open(log.c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600), STDERR_FILENO);
+  });
+  EXPECT_TRUE(Control(path_).greet());
+  std::ifstream file(log);
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_NE(text.find("not confined by seccomp"), std::string::npos) << text;
+  EXPECT_NE(text.find("confined seccomp=no landlock=no capabilities=none"), std::string::npos)
+      << text;
+  unlink(log.c_str());
 }
 
 TEST_F(ProgramTest, WrongUsageIsExitTwo) {
