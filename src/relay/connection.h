@@ -63,7 +63,7 @@ class Connection final : private FlowIo, private Task, private Timer {
   ssize_t write(Side side, Pipe& from, std::size_t count) override;
   int shut_down_write(Side side) override;
   void run() override { carry_on(); }  // as a Task
-  void expired() override;         // as a Timer
+  void expired() override;             // as a Timer
 
   End& at(Side side) { return side == Side::client ? client_ : guest_; }
   void ready(Side side, std::uint32_t events);

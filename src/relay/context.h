@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <string>
 
@@ -9,7 +10,7 @@
 
 namespace vf {
 
-// What forwards tell about themselves.
+// What forwards tell about themselves, on the thread that carries them.
 class RelayEvents {
  public:
   virtual ~RelayEvents() = default;
@@ -18,26 +19,26 @@ class RelayEvents {
 };
 
 // How many descriptors forwards and their connections may hold, so that some are left for taking
-// new listeners in.
+// new listeners in. Any thread.
 class DescriptorBudget {
  public:
   explicit DescriptorBudget(std::size_t limit) : limit_(limit) {}
 
   bool take(std::size_t count) {
-    if (used_ + count > limit_) return false;
-    used_ += count;
-    return true;
+    if (used_.fetch_add(count, std::memory_order_relaxed) + count <= limit_) return true;
+    give_back(count);
+    return false;
   }
   // Whatever the limit: for what is there already.
-  void take_anyway(std::size_t count) { used_ += count; }
-  void give_back(std::size_t count) { used_ -= count; }
+  void take_anyway(std::size_t count) { used_.fetch_add(count, std::memory_order_relaxed); }
+  void give_back(std::size_t count) { used_.fetch_sub(count, std::memory_order_relaxed); }
 
  private:
-  std::size_t limit_;
-  std::size_t used_ = 0;
+  const std::size_t limit_;
+  std::atomic<std::size_t> used_{0};
 };
 
-// What every forward of a relay shares. Outlives them.
+// What every forward of a relay thread shares. Outlives them.
 struct RelayContext {
   Loop& loop;
   DescriptorBudget& descriptors;

@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <deque>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "glib/packet_channel.h"
@@ -49,7 +51,9 @@ class ControlServer::Session {
   struct Query {
     bool list;
     std::uint64_t sequence;
-    std::string told;  // the last key that was answered
+    std::string told = {};  // the last key that was answered
+    // Of statistics, once the relay's threads have said them; what is left of them.
+    std::optional<std::deque<RelayCounters>> counters = {};
   };
 
   void receive(std::span<const std::uint8_t> bytes, std::vector<Fd> fds) {
@@ -84,19 +88,30 @@ class ControlServer::Session {
     return {};
   }
   template <typename Change>
-  requires requires(ServedForwards& table, Change change) { table.stage(std::move(change)); }
+  requires requires(Crew& crew, Change change) { crew.stage(std::move(change)); }
   Result<void> take(Change& change) {
     if (!greeted_) return unexpected();
-    return server_.table_->stage(std::move(change));
+    return server_.crew_->stage(std::move(change));
   }
   Result<void> take(RelayCommit& commit) {
     if (!greeted_) return unexpected();
-    server_.table_->commit();
-    send(RelayCommitted{commit.sequence});
+    server_.crew_->commit(
+        while_here([this, sequence = commit.sequence] { send(RelayCommitted{sequence}); }));
     return {};
   }
-  Result<void> take(RelayList& list) { return query({true, list.sequence, {}}); }
-  Result<void> take(RelayStatistics& statistics) { return query({false, statistics.sequence, {}}); }
+  Result<void> take(RelayList& list) { return query({true, list.sequence}); }
+  Result<void> take(RelayStatistics& statistics) {
+    if (auto taken = query({false, statistics.sequence}); !taken) return taken;
+    server_.crew_->counters(
+        [this, alive = std::weak_ptr<int>(alive_)](const std::vector<RelayCounters>& counters) {
+          if (alive.expired()) return;
+          const auto asked = std::ranges::find_if(
+              queries_, [](const Query& one) { return !one.list && !one.counters; });
+          asked->counters.emplace(counters.begin(), counters.end());
+          answer();
+        });
+    return {};
+  }
   Result<void> take(RelayShutDown&) {
     if (!greeted_) return unexpected();
     const auto shut_down = server_.on_shut_down_;
@@ -104,8 +119,8 @@ class ControlServer::Session {
     return {};
   }
   template <typename Other>
-  requires(!requires(ServedForwards & table, Other other) {
-    table.stage(std::move(other));
+  requires(!requires(Crew & crew, Other other) {
+    crew.stage(std::move(other));
   }) Result<void> take(Other&) {
     return unexpected();
   }
@@ -121,6 +136,7 @@ class ControlServer::Session {
 
   void answer() {
     while (!ended_ && !queries_.empty() && channel_.drained()) {
+      if (!queries_.front().list && !queries_.front().counters) return;
       RelayPacket packet;
       fill(packet);
       channel_.send(std::move(packet.bytes), std::move(packet.fds));
@@ -130,21 +146,7 @@ class ControlServer::Session {
   // One packet's worth of the first query.
   void fill(RelayPacket& packet) {
     Query& query = queries_.front();
-    while (const Forward* forward = server_.table_->after(query.told)) {
-      RelayMessage message;
-      if (query.list) {
-        auto held = forward->held();
-        if (!held) {
-          fail(held.error().message);
-          return;
-        }
-        message = std::move(*held);
-      } else {
-        message = forward->counters();
-      }
-      if (!packet.append(message)) return;
-      query.told = forward->key();
-    }
+    if (!(query.list ? fill_list(query, packet) : fill_counters(query, packet))) return;
     RelayMessage end;
     if (query.list)
       end = RelayListEnd{query.sequence};
@@ -153,12 +155,43 @@ class ControlServer::Session {
     if (packet.append(end)) queries_.pop_front();
   }
 
+  // False when the packet is full before everything was said.
+  bool fill_list(Query& query, RelayPacket& packet) {
+    while (const Crew::Entry* entry = server_.crew_->after(query.told)) {
+      auto held = entry->held();
+      if (!held) {
+        fail(held.error().message);
+        return false;
+      }
+      RelayMessage message = std::move(*held);
+      if (!packet.append(message)) return false;
+      query.told = entry->forward.key;
+    }
+    return true;
+  }
+  bool fill_counters(Query& query, RelayPacket& packet) {
+    while (!query.counters->empty()) {
+      RelayMessage message = query.counters->front();
+      if (!packet.append(message)) return false;
+      query.counters->pop_front();
+    }
+    return true;
+  }
+
+  // A function that does nothing once this session is gone.
+  std::function<void()> while_here(std::function<void()> function) {
+    return [alive = std::weak_ptr<int>(alive_), function = std::move(function)] {
+      if (!alive.expired()) function();
+    };
+  }
+
   ControlServer& server_;
   PacketChannel channel_;
   std::deque<Query> queries_;
   bool greeted_ = false;
   bool ended_ = false;
   Source closing_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
 Result<std::unique_ptr<ControlServer>> ControlServer::create(Fd listening, GMainContext* context,
@@ -190,8 +223,14 @@ ControlServer::ControlServer(Fd listening, uid_t owner, GMainContext* context,
 
 ControlServer::~ControlServer() = default;
 
-void ControlServer::serve(ServedForwards& table) {
-  table_ = &table;
+void ControlServer::stop() {
+  accepting_.reset();
+  daemon_ = nullptr;
+  sessions_.clear();
+}
+
+void ControlServer::serve(Crew& crew) {
+  crew_ = &crew;
   accepting_ = watch_fd(
       listening_.get(), G_IO_IN, [this](GIOCondition) { accept(); }, context_);
 }
@@ -220,7 +259,7 @@ void ControlServer::greeted(Session& session) {
 void ControlServer::closed(Session& session, const std::string& reason) {
   if (daemon_ == &session) {
     daemon_ = nullptr;
-    table_->drop_staged();
+    crew_->drop_staged();
     log_line(LogLevel::info, "daemon disconnected" + log_field("reason", reason));
   }
   std::erase_if(sessions_, [&](const auto& one) { return one.get() == &session; });

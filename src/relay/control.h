@@ -11,7 +11,7 @@
 #include "base/result.h"
 #include "glib/source.h"
 #include "relay/context.h"
-#include "relay/served_forwards.h"
+#include "relay/crew.h"
 
 namespace vf {
 
@@ -25,8 +25,9 @@ class ControlServer final : public RelayEvents {
                                                        std::function<void()> on_shut_down);
   ~ControlServer() override;
 
-  // Begins to accept; `table` outlives this.
-  void serve(ServedForwards& table);
+  // Begins to accept. Stopped before `crew` goes.
+  void serve(Crew& crew);
+  void stop();
 
   void proven(const std::string& key) override;
   void failing(const std::string& key, int error_number) override;
@@ -46,7 +47,7 @@ class ControlServer final : public RelayEvents {
   uid_t owner_;  // who made the control socket
   GMainContext* context_;
   std::function<void()> on_shut_down_;
-  ServedForwards* table_ = nullptr;
+  Crew* crew_ = nullptr;
   Source accepting_;
   std::vector<std::unique_ptr<Session>> sessions_;
   Session* daemon_ = nullptr;  // the one that has said hello

@@ -29,11 +29,12 @@
 // saves the call that would have returned EAGAIN; but once the peer has ended, reads go on until
 // they return the end, for no further edge will tell.
 //
-// Small transfers are copied through a buffer: two system calls. A direction that keeps filling much
-// of its buffer is bulk: it is carried by splice() through a pipe, without touching the bytes, until
-// it gets little again. Both are the same machine; `buffered` is what buffer or pipe holds. A short
-// splice() says nothing about what is left (a pipe is full of pieces, not of bytes), so only EAGAIN
-// ends the readiness of a side there. A source that cannot be spliced (EINVAL) stays with copies.
+// Small transfers are copied through a buffer: two system calls. A direction that keeps filling
+// much of its buffer is bulk: it is carried by splice() through a pipe, without touching the bytes,
+// until it gets little again. Both are the same machine; `buffered` is what buffer or pipe holds. A
+// short splice() says nothing about what is left (a pipe is full of pieces, not of bytes), so only
+// EAGAIN ends the readiness of a side there. A source that cannot be spliced (EINVAL) stays with
+// copies.
 
 #pragma once
 

@@ -2,7 +2,6 @@
 
 #include "relay/forward.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -12,9 +11,13 @@
 
 namespace vf {
 
-Forward::Forward(RelayContext& context, RelayForward definition, std::vector<Fd> listeners,
+Forward::Forward(RelayContext& context, RelayForward definition,
+                 std::shared_ptr<ForwardShare> share, std::vector<Listener::Socket> listeners,
                  std::function<void(Forward&)> on_drained)
-    : Timer(context.loop), context_(context), on_drained_(std::move(on_drained)) {
+    : Timer(context.loop),
+      context_(context),
+      share_(std::move(share)),
+      on_drained_(std::move(on_drained)) {
   redefine(std::move(definition));
   replace_listeners(std::move(listeners));
 }
@@ -30,12 +33,12 @@ void Forward::redefine(RelayForward definition) {
   definition_ = std::move(definition);
   if (same_target) return;
   target_ = std::make_shared<const RelayTarget>(definition_.target);
-  proven_ = false;
+  share_->proven = false;
 }
 
-void Forward::replace_listeners(std::vector<Fd> listeners) {
+void Forward::replace_listeners(std::vector<Listener::Socket> listeners) {
   stop_listening();
-  for (Fd& socket : listeners) {
+  for (Listener::Socket& socket : listeners) {
     auto listener = std::make_unique<Listener>(
         context_, std::move(socket), [this](Fd accepted) { client(std::move(accepted)); });
     const auto started = listener->start();
@@ -65,21 +68,11 @@ RelayCounters Forward::counters() const {
   return counters;
 }
 
-Result<RelayHeld> Forward::held() const {
-  RelayHeld held{definition_, proven_, {}, {}};
-  for (const auto& listener : listeners_) {
-    Fd duplicate(fcntl(listener->fd(), F_DUPFD_CLOEXEC, 0));
-    if (!duplicate) return Unexpected(system_error(errno, "fcntl"));
-    held.cookies.push_back(listener->cookie());
-    held.listeners.push_back(std::move(duplicate));
-  }
-  return held;
-}
-
 void Forward::client(Fd socket) {
   ++counters_.accepted;
   const auto bound = definition_.max_connections;
-  if (bound != 0 && connections_.size() >= bound) {
+  if (share_->connections.fetch_add(1) >= bound && bound != 0) {
+    share_->connections.fetch_sub(1);
     const linger now{1, 0};
     setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
     context_.descriptors.give_back(2);
@@ -99,7 +92,7 @@ void Forward::client(Fd socket) {
 
 void Forward::reached_guest() {
   untold_failure_ = 0;
-  if (std::exchange(proven_, true)) return;
+  if (share_->proven || share_->proven.exchange(true)) return;
   context_.events.proven(key());
 }
 
@@ -119,7 +112,7 @@ void Forward::expired() {
 
 void Forward::tell_failing(int error_number) {
   untold_failure_ = 0;
-  proven_ = false;
+  share_->proven = false;
   context_.events.failing(key(), error_number);
 }
 
@@ -136,6 +129,7 @@ void Forward::carried(std::uint64_t to_guest, std::uint64_t to_client) {
 }
 
 void Forward::ended(Connection& connection) {
+  share_->connections.fetch_sub(1);
   auto owned = std::move(*connection.place);
   connections_.erase(connection.place);
   context_.loop.retire(std::move(owned));

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -18,17 +19,23 @@
 
 namespace vf {
 
-// One forward: its listeners and the connections that came through them.
+// What all threads of the relay know together of one forward.
+struct ForwardShare {
+  std::atomic<std::uint32_t> connections{0};
+  std::atomic<bool> proven{false};
+};
+
+// One thread's part of a forward: its listeners and the connections that it accepted from them.
 class Forward final : private Connection::Owner, private Timer {
  public:
   // `on_drained` comes when it neither listens nor has a connection, and may retire it.
-  Forward(RelayContext& context, RelayForward definition, std::vector<Fd> listeners,
-          std::function<void(Forward&)> on_drained);
+  Forward(RelayContext& context, RelayForward definition, std::shared_ptr<ForwardShare> share,
+          std::vector<Listener::Socket> listeners, std::function<void(Forward&)> on_drained);
   ~Forward() override;
 
   // Connections that exist go on where they go.
   void redefine(RelayForward definition);
-  void replace_listeners(std::vector<Fd> listeners);
+  void replace_listeners(std::vector<Listener::Socket> listeners);
   void stop_listening();
   // Resets all connections.
   void cut();
@@ -36,10 +43,7 @@ class Forward final : private Connection::Owner, private Timer {
   const std::string& key() const { return definition_.key; }
   const RelayForward& definition() const { return definition_; }
   bool drained() const { return listeners_.empty() && connections_.empty(); }
-  bool proven() const { return proven_; }
   RelayCounters counters() const;
-  // The listeners with their cookies; an Error where a descriptor cannot be duplicated.
-  Result<RelayHeld> held() const;
 
  private:
   void client(Fd socket);
@@ -55,11 +59,11 @@ class Forward final : private Connection::Owner, private Timer {
   RelayContext& context_;
   RelayForward definition_;
   std::shared_ptr<const RelayTarget> target_;
+  std::shared_ptr<ForwardShare> share_;
   std::function<void(Forward&)> on_drained_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::list<std::unique_ptr<Connection>> connections_;
   RelayCounters counters_;
-  bool proven_ = false;
   gint64 told_failing_ = 0;
   int untold_failure_ = 0;  // errno of the last connection, where it came too soon to be told
   gint64 told_full_ = 0;

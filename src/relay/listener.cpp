@@ -8,6 +8,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <utility>
@@ -17,7 +19,9 @@
 namespace vf {
 namespace {
 
-constexpr int accepts_per_turn = 32;
+// An accept() that finds nobody still makes a socket first, so a round takes one client, and twice
+// as many as the round before where that was not enough.
+constexpr int max_batch = 32;
 constexpr std::chrono::milliseconds pause_delay{100};
 constexpr gint64 pause_log_interval = 10 * G_USEC_PER_SEC;
 
@@ -36,20 +40,18 @@ bool Listener::serves(int fd) {
          (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 }
 
-Listener::Listener(RelayContext& context, Fd socket, OnClient on_client)
+Listener::Listener(RelayContext& context, Socket socket, OnClient on_client)
     : Timer(context.loop),
       context_(context),
       socket_(std::move(socket)),
-      on_client_(std::move(on_client)) {
-  context_.descriptors.take_anyway(1);
-}
+      on_client_(std::move(on_client)) {}
 
 Listener::~Listener() {
   stop();
 }
 
 Result<void> Listener::start() {
-  const int fd = socket_.get();
+  const int fd = socket_->get();
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
     return Unexpected(system_error(errno, "fcntl"));
@@ -57,28 +59,23 @@ Result<void> Listener::start() {
   const int yes = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
-  return context_.loop.watch(fd, EPOLLIN, *this);
+  return context_.loop.watch(fd, EPOLLIN | EPOLLEXCLUSIVE, *this);
 }
 
 void Listener::stop() {
   if (!socket_) return;
   disarm();
-  // The daemon holds a duplicate, so closing alone would leave the socket in the epoll set.
-  context_.loop.unwatch(socket_.get());
+  // Others hold the socket too, so letting go of it would leave it in the epoll set.
+  if (!paused_) context_.loop.unwatch(socket_->get());
   socket_.reset();
-  context_.descriptors.give_back(1);
-}
-
-std::uint64_t Listener::cookie() const {
-  std::uint64_t cookie = 0;
-  socklen_t length = sizeof cookie;
-  getsockopt(socket_.get(), SOL_SOCKET, SO_COOKIE, &cookie, &length);
-  return cookie;
 }
 
 // Level-triggered: what a turn leaves comes back in the next.
 void Listener::ready(std::uint32_t) {
-  for (int i = 0; i < accepts_per_turn; ++i)
+  const std::uint64_t last = std::exchange(round_, context_.loop.rounds());
+  batch_ = round_ == last + 1 ? std::min(2 * batch_, max_batch) : 1;
+  context_.loop.hurry();
+  for (int i = 0; i < batch_; ++i)
     if (!socket_ || paused_ || !accept_one()) return;
 }
 
@@ -87,7 +84,7 @@ bool Listener::accept_one() {
     pause(EMFILE);
     return false;
   }
-  Fd client(accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  Fd client(accept4(socket_->get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (client) {
     on_client_(std::move(client));
     return true;
@@ -109,20 +106,20 @@ bool Listener::accept_one() {
 }
 
 void Listener::pause(int error_number) {
-  static gint64 logged = 0;
+  static std::atomic<gint64> logged = 0;
   if (logged == 0 || context_.loop.now() - logged >= pause_log_interval) {
     logged = context_.loop.now();
     log_line(LogLevel::warning,
              "accepting paused" + log_field("error", system_error(error_number, "accept").message));
   }
   paused_ = true;
-  context_.loop.change(socket_.get(), 0, *this);
+  context_.loop.unwatch(socket_->get());
   arm(pause_delay);
 }
 
 void Listener::expired() {
   paused_ = false;
-  context_.loop.change(socket_.get(), EPOLLIN, *this);
+  if (!start()) pause(ENOMEM);
 }
 
 }  // namespace vf

@@ -19,28 +19,31 @@ class Listener final : private Handler, private Timer {
  public:
   // Two descriptors of the budget come with each client. The function may retire the listener.
   using OnClient = std::function<void(Fd client)>;
+  // Every thread of the relay accepts from the same socket.
+  using Socket = std::shared_ptr<const Fd>;
 
   // True for what a Listener can serve: a TCP socket that listens.
   static bool serves(int fd);
 
-  Listener(RelayContext& context, Fd socket, OnClient on_client);
+  Listener(RelayContext& context, Socket socket, OnClient on_client);
   ~Listener() override;
 
   Result<void> start();
-  // Closes the socket; then this is to be retired.
+  // Lets go of the socket; then this is to be retired.
   void stop();
-  int fd() const { return socket_.get(); }
-  std::uint64_t cookie() const;
 
  private:
   void ready(std::uint32_t events) override;
   void expired() override;
+  // False when it is better not to go on.
   bool accept_one();
   void pause(int error_number);
 
   RelayContext& context_;
-  Fd socket_;
+  Socket socket_;
   OnClient on_client_;
+  int batch_ = 1;  // how many clients a round takes
+  std::uint64_t round_ = 0;
   bool paused_ = false;
 };
 

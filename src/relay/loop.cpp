@@ -126,9 +126,8 @@ int Loop::wait_at_most() const {
 gint Loop::wait_in_epoll(GPollFD* descriptors, guint count, gint timeout) noexcept {
   Loop* const loop = loop_of_thread;
   GPollFD* const end = descriptors + count;
-  GPollFD* const ours = std::find_if(descriptors, end, [&](const GPollFD& one) {
-    return loop && one.fd == loop->epoll_.get();
-  });
+  GPollFD* const ours = std::find_if(
+      descriptors, end, [&](const GPollFD& one) { return loop && one.fd == loop->epoll_.get(); });
   if (count != 2 || ours == end) return g_poll(descriptors, count, timeout);
   GPollFD* const other = descriptors + (ours == descriptors ? 1 : 0);
   if (!loop->watches(other->fd)) return g_poll(descriptors, count, timeout);
@@ -168,6 +167,7 @@ void Loop::turn() {
 }
 
 void Loop::round() {
+  ++rounds_;
   now_ = g_get_monotonic_time();
   const std::vector<Task*> tasks = std::exchange(tasks_, {});
   const int count = std::exchange(event_count_, 0);

@@ -5,8 +5,8 @@
 // the thread that runs the GMainContext.
 //
 // The context's poll function is replaced by one that waits in epoll itself, where GLib's wake-up
-// descriptor is watched as well: one system call a turn, where poll() and then epoll_wait() would be
-// two, and the sender of a byte wakes the thread that will read it without another wait queue in
+// descriptor is watched as well: one system call a turn, where poll() and then epoll_wait() would
+// be two, and the sender of a byte wakes the thread that will read it without another wait queue in
 // between. A context that has more descriptors than these two is polled as ever.
 //
 // Small work first: what has come is answered before any bulk transfer, which runs as a Task, goes
@@ -104,8 +104,10 @@ class Loop {
   // Somebody waits for a quick answer: bulk transfers take small steps for a while.
   void hurry() { hurried_ = now_; }
   bool hurried() const { return now_ - hurried_ < hurry_time; }
+  // Counts looks at what has come.
+  std::uint64_t rounds() const { return rounds_; }
   BufferPool& buffers() { return buffers_; }
-  // g_get_monotonic_time() of this turn's begin.
+  // g_get_monotonic_time() of this round's begin.
   gint64 now() const { return now_; }
 
  private:
@@ -144,6 +146,7 @@ class Loop {
   std::array<epoll_event, events_per_round> events_;
   int event_count_ = 0;     // collected and not yet handled
   bool collected_ = false;  // in this turn
+  std::uint64_t rounds_ = 0;
   gint64 now_ = 0;
   gint64 hurried_ = 0;
 };

@@ -25,9 +25,8 @@
 #include "glib/source.h"
 #include "relay/confinement.h"
 #include "relay/control.h"
+#include "relay/crew.h"
 #include "relay/log.h"
-#include "relay/loop.h"
-#include "relay/served_forwards.h"
 #include "relay/standalone.h"
 
 namespace {
@@ -37,6 +36,7 @@ using namespace vf;
 constexpr int first_passed_fd = 3;  // SD_LISTEN_FDS_START
 // For the control connection: listeners on their way in and duplicates on their way out.
 constexpr std::size_t reserved_descriptors = 1024;
+constexpr int max_threads = 64;
 
 std::size_t raise_descriptor_limit() {
   rlimit limit{};
@@ -74,6 +74,7 @@ void notify_service_manager(std::string_view state) {
 
 struct Options {
   gint control_fd = -1;
+  gint threads = static_cast<gint>(Crew::usual_threads());
   gboolean version = FALSE;
   std::vector<std::string> endpoints;
 };
@@ -88,6 +89,8 @@ int parse(Options& options, int* argc, char*** argv) {
   const GOptionEntry entries[] = {
       {"control-fd", 0, 0, G_OPTION_ARG_INT, &options.control_fd,
        "Listening SOCK_SEQPACKET socket on which the daemon connects", "N"},
+      {"threads", 0, 0, G_OPTION_ARG_INT, &options.threads,
+       "How many carry connections (default: one for each core but one)", "N"},
       {"version", 0, 0, G_OPTION_ARG_NONE, &options.version, "Print the version and exit", nullptr},
       {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
   GOptionContext* const context = g_option_context_new("[LISTEN CONNECT]…");
@@ -108,6 +111,9 @@ int parse(Options& options, int* argc, char*** argv) {
     if (std::string_view((*argv)[i]) != "--") options.endpoints.emplace_back((*argv)[i]);
   if (!options.endpoints.empty() && options.control_fd >= 0)
     return wrong_usage("--control-fd goes without endpoints");
+  if (options.threads < 1 || options.threads > max_threads)
+    return wrong_usage("--threads=" + std::to_string(options.threads) + ": allowed are 1 to " +
+                       std::to_string(max_threads));
   return 0;
 }
 
@@ -116,15 +122,9 @@ int fail(const std::string& what) {
   return 1;
 }
 
-// What both ways of running share: the loop and its end by a signal.
+// What both ways of running share: the limits and the end by a signal.
 class Engine {
  public:
-  Result<void> start() {
-    auto created = Loop::create(nullptr);
-    if (!created) return Unexpected(created.error());
-    loop_ = std::move(*created);
-    return {};
-  }
   // When all threads have started and before the first client.
   void confine() {
     const auto confined = confinement_.complete();
@@ -132,7 +132,9 @@ class Engine {
       log_line(LogLevel::warning,
                "not confined by seccomp" + log_field("reason", confined.error().message));
   }
-  RelayContext context(RelayEvents& events) { return {*loop_, descriptors_, events}; }
+  Result<std::unique_ptr<Crew>> crew(std::size_t threads, RelayEvents& events) {
+    return Crew::create(threads, descriptors_, events);
+  }
   std::size_t descriptor_limit() const { return limit_; }
   std::string confinement() const { return confinement_.summary(); }
   void run() { g_main_loop_run(main_loop_.get()); }
@@ -143,34 +145,32 @@ class Engine {
   const std::size_t limit_ = raise_descriptor_limit();
   DescriptorBudget descriptors_{limit_ - std::min(limit_ / 4, reserved_descriptors)};
   const Ref<GMainLoop> main_loop_ = adopt(g_main_loop_new(nullptr, FALSE));
-  std::unique_ptr<Loop> loop_;
   const Source terminate_ = on_signal(SIGTERM, [this] { stop(); });
   const Source interrupt_ = on_signal(SIGINT, [this] { stop(); });
 };
 
-int serve_daemon(Fd control) {
+int serve_daemon(Fd control, std::size_t threads) {
   Engine engine;
-  const auto started = engine.start();
-  if (!started) return fail(started.error().message);
   auto server = ControlServer::create(std::move(control), nullptr, [&engine] { engine.stop(); });
   if (!server) return fail(server.error().message);
-
-  RelayContext context = engine.context(**server);
-  ServedForwards table(context);
+  auto crew = engine.crew(threads, **server);
+  if (!crew) return fail(crew.error().message);
   engine.confine();
   log_line(LogLevel::info, "confined" + engine.confinement());
-  (*server)->serve(table);
+  (*server)->serve(**crew);
   log_line(LogLevel::info, "relay ready pid=" + std::to_string(getpid()) +
                                " protocol=" + std::to_string(relay_protocol_version) +
-                               " descriptors=" + std::to_string(engine.descriptor_limit()));
+                               " descriptors=" + std::to_string(engine.descriptor_limit()) +
+                               " threads=" + std::to_string(threads));
   notify_service_manager("READY=1");
   engine.run();
   notify_service_manager("STOPPING=1");
-  log_line(LogLevel::info, "relay ends forwards=" + std::to_string(table.size()));
+  log_line(LogLevel::info, "relay ends forwards=" + std::to_string((*crew)->size()));
+  (*server)->stop();
   return 0;
 }
 
-int serve_endpoints(const std::vector<std::string>& arguments) {
+int serve_endpoints(const std::vector<std::string>& arguments, std::size_t threads) {
   auto forwards = standalone_forwards(arguments);
   if (!forwards) {
     if (forwards.error().code == ErrorCode::invalid_argument)
@@ -179,20 +179,18 @@ int serve_endpoints(const std::vector<std::string>& arguments) {
     return exit_status(forwards.error().code);
   }
   Engine engine;
-  const auto started = engine.start();
-  if (!started) return fail(started.error().message);
   StandaloneEvents events;
-  RelayContext context = engine.context(events);
-  ServedForwards table(context);
+  auto crew = engine.crew(threads, events);
+  if (!crew) return fail(crew.error().message);
   std::string served;
   for (RelayAdd& forward : *forwards) {
     served += forward.forward.key + '\n';
-    const auto staged = table.stage(std::move(forward));
+    const auto staged = (*crew)->stage(std::move(forward));
     if (!staged) return fail(staged.error().message);
   }
   std::fputs(served.c_str(), stdout);  // makes its buffer while it may
   engine.confine();
-  table.commit();
+  (*crew)->commit({});
   std::fflush(stdout);
   notify_service_manager("READY=1");
   engine.run();
@@ -211,11 +209,12 @@ int main(int argc, char** argv) {
     std::printf("virt-forward-relay %s\n", VF_VERSION);
     return 0;
   }
-  if (!options.endpoints.empty()) return serve_endpoints(options.endpoints);
+  const auto threads = static_cast<std::size_t>(options.threads);
+  if (!options.endpoints.empty()) return serve_endpoints(options.endpoints, threads);
   const int control = options.control_fd >= 0 ? options.control_fd : activated_fd();
   if (control < 0)
     return wrong_usage(
         "nothing to serve: give endpoints, or --control-fd, or start it by "
         "virt-forward-relay.socket");
-  return serve_daemon(Fd(control));
+  return serve_daemon(Fd(control), threads);
 }

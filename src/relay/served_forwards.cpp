@@ -6,59 +6,29 @@
 #include <utility>
 
 namespace vf {
-namespace {
-
-constexpr std::size_t max_staged = 200'000;
-
-}  // namespace
 
 ServedForwards::~ServedForwards() {
   clear();
 }
 
-Result<void> ServedForwards::push(Change change) {
-  if (staged_.size() >= max_staged)
-    return Unexpected(ErrorCode::invalid_argument, "too many changes without a commit");
-  staged_.push_back(std::move(change));
-  return {};
-}
-
-Result<void> ServedForwards::stage(RelayAdd add) {
-  for (const Fd& listener : add.listeners)
-    if (!Listener::serves(listener.get()))
-      return Unexpected(ErrorCode::invalid_argument, "not a listening TCP socket");
-  return push(std::move(add));
-}
-
-Result<void> ServedForwards::stage(RelayUpdate update) {
-  return push(std::move(update));
-}
-Result<void> ServedForwards::stage(RelayRemove remove) {
-  return push(std::move(remove));
-}
-
-void ServedForwards::commit() {
-  for (Change& change : std::exchange(staged_, {}))
-    std::visit([this](auto& typed) { apply(typed); }, change);
-}
-
-void ServedForwards::apply(RelayAdd& add) {
+void ServedForwards::apply(ServedAdd add) {
   std::unique_ptr<Forward>& forward = forwards_[add.forward.key];
   if (forward) {
     forward->redefine(std::move(add.forward));
     forward->replace_listeners(std::move(add.listeners));
   } else {
-    forward = std::make_unique<Forward>(context_, std::move(add.forward), std::move(add.listeners),
+    forward = std::make_unique<Forward>(context_, std::move(add.forward), std::move(add.share),
+                                        std::move(add.listeners),
                                         [this](Forward& done) { drained(done); });
   }
 }
 
-void ServedForwards::apply(RelayUpdate& update) {
+void ServedForwards::apply(RelayUpdate update) {
   const auto found = forwards_.find(update.forward.key);
   if (found != forwards_.end()) found->second->redefine(std::move(update.forward));
 }
 
-void ServedForwards::apply(RelayRemove& remove) {
+void ServedForwards::apply(RelayRemove remove) {
   if (remove.removal == RelayRemoval::cut) cut_draining(remove.key);
   const auto found = forwards_.find(remove.key);
   if (found == forwards_.end()) return;
@@ -90,13 +60,14 @@ void ServedForwards::drained(Forward& forward) {
   draining_.erase(found);
 }
 
-const Forward* ServedForwards::after(const std::string& key) const {
-  const auto next = forwards_.upper_bound(key);
-  return next == forwards_.end() ? nullptr : next->second.get();
+std::vector<RelayCounters> ServedForwards::counters() const {
+  std::vector<RelayCounters> all;
+  for (const auto& [key, forward] : forwards_)
+    all.push_back(forward->counters());
+  return all;
 }
 
 void ServedForwards::clear() {
-  staged_.clear();
   for (auto& [key, forward] : std::exchange(forwards_, {})) {
     forward->stop_listening();
     forward->cut();

@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "relay/context.h"
@@ -15,22 +14,26 @@
 
 namespace vf {
 
-// The forwards that the relay serves, by key. Changes are staged and then applied together.
+// A forward for one thread to serve.
+struct ServedAdd {
+  RelayForward forward;
+  std::shared_ptr<ForwardShare> share;
+  std::vector<Listener::Socket> listeners;
+};
+
+// The forwards that one thread of the relay serves, by key.
 class ServedForwards {
  public:
   explicit ServedForwards(RelayContext& context) : context_(context) {}
   ~ServedForwards();
 
-  // An Error for a descriptor that is no listening TCP socket, or too much staged; nothing is
-  // staged then.
-  Result<void> stage(RelayAdd add);
-  Result<void> stage(RelayUpdate update);
-  Result<void> stage(RelayRemove remove);
-  void commit();
-  void drop_staged() { staged_.clear(); }
+  // A key that is there already gets the new listeners and target; its connections go on.
+  void apply(ServedAdd add);
+  void apply(RelayUpdate update);
+  void apply(RelayRemove remove);
 
-  // In order of key; null at the end. A forward that drains is not among them.
-  const Forward* after(const std::string& key) const;
+  // In order of key. A forward that drains is not among them.
+  std::vector<RelayCounters> counters() const;
   std::size_t size() const { return forwards_.size(); }
   std::size_t draining() const { return draining_.size(); }
 
@@ -38,17 +41,10 @@ class ServedForwards {
   void clear();
 
  private:
-  using Change = std::variant<RelayAdd, RelayUpdate, RelayRemove>;
-
-  Result<void> push(Change change);
-  void apply(RelayAdd& add);
-  void apply(RelayUpdate& update);
-  void apply(RelayRemove& remove);
   void cut_draining(const std::string& key);
   void drained(Forward& forward);
 
   RelayContext& context_;
-  std::vector<Change> staged_;
   std::map<std::string, std::unique_ptr<Forward>> forwards_;
   std::list<std::unique_ptr<Forward>> draining_;
 };

@@ -353,4 +353,13 @@ Result<std::vector<RelayMessage>> decode_relay_packet(std::span<const std::uint8
   return messages;
 }
 
+RelayCounters& RelayCounters::operator+=(const RelayCounters& other) {
+  connections += other.connections;
+  accepted += other.accepted;
+  bytes_in += other.bytes_in;
+  bytes_out += other.bytes_out;
+  failures += other.failures;
+  return *this;
+}
+
 }  // namespace vf

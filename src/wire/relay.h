@@ -116,6 +116,8 @@ struct RelayCounters {
   std::uint64_t bytes_out = 0;    // from the guest to clients
   std::uint64_t failures = 0;     // connections that never reached the guest
   friend bool operator==(const RelayCounters&, const RelayCounters&) = default;
+  // Adds another part of the same forward's.
+  RelayCounters& operator+=(const RelayCounters& other);
 };
 
 struct RelayStatisticsEnd {

@@ -208,7 +208,8 @@ TEST(Flow, RandomLongStoriesWithFaults) {
     for (int step = 0; step < 80 && !model.finished(); ++step) {
       // Ends and resets are rare, so that stories are long.
       const Side side = random() % 2 ? client : guest;
-      const std::size_t size = random() % 4 == 0 ? random() % (scale * Buffer::capacity) : random() % 9;
+      const std::size_t size =
+          random() % 4 == 0 ? random() % (scale * Buffer::capacity) : random() % 9;
       switch (random() % 16) {
         case 0:
           if (random() % 6 == 0) model.end(side);

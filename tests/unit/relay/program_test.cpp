@@ -72,6 +72,7 @@ class Control {
   // Empty at the end of the connection.
   std::vector<RelayMessage> receive() {
     std::vector<std::uint8_t> bytes(relay_packet_max_bytes);
+    errno = 0;  // which an end leaves as it is
     const ssize_t length = recv(fd_.get(), bytes.data(), bytes.size(), 0);
     if (length <= 0) return {};
     bytes.resize(static_cast<std::size_t>(length));

@@ -37,8 +37,8 @@ class RelayTest : public testing::Test {
   Endpoint target() const { return local_endpoint(target_.get()); }
   bool no_connection_left(const std::string& key) {
     return relay_.eventually([&](ServedForwards& table, Loop&) {
-      const Forward* const forward = table.after("");
-      return forward && forward->key() == key && forward->counters().connections == 0;
+      const auto all = table.counters();
+      return all.size() == 1 && all[0].key == key && all[0].connections == 0;
     });
   }
 
@@ -197,7 +197,7 @@ TEST_F(RelayTest, AboveTheBoundClientsAreReset) {
   EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
   first = {};
   ASSERT_TRUE(relay_.eventually(
-      [](ServedForwards& table, Loop&) { return table.after("")->counters().connections == 1; }));
+      [](ServedForwards& table, Loop&) { return table.counters().at(0).connections == 1; }));
   const Pair third = join(host);
   EXPECT_TRUE(send_all(third.client, "x"));
   EXPECT_EQ(receive(third.guest, 1), "x");
@@ -227,7 +227,7 @@ TEST_F(RelayTest, AClientThatLeavesEndsTheConnecting) {
   Fd client = connected_socket(host);
   EXPECT_TRUE(send_all(client, "anyone?"));
   ASSERT_TRUE(relay_.eventually(
-      [](ServedForwards& table, Loop&) { return table.after("")->counters().connections == 1; }));
+      [](ServedForwards& table, Loop&) { return table.counters().at(0).connections == 1; }));
   reset(std::move(client));
   EXPECT_TRUE(no_connection_left("a"));
   EXPECT_TRUE(relay_.events.all().empty());
@@ -335,20 +335,6 @@ TEST_F(RelayTest, ACutEndsWhatDrainsToo) {
       [](ServedForwards& table, Loop&) { return table.draining() == 0 && table.size() == 0; }));
 }
 
-TEST_F(RelayTest, OnlyListeningTcpSocketsAreTaken) {
-  const auto staged = [&](Fd fd) {
-    RelayAdd add{{"a", {}, 0}, {}};
-    add.listeners.push_back(std::move(fd));
-    return relay_.call(
-        [&](ServedForwards& table, Loop&) { return table.stage(std::move(add)).has_value(); });
-  };
-  EXPECT_FALSE(staged(bound_socket()));
-  EXPECT_FALSE(staged(Fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0))));
-  EXPECT_FALSE(staged(Fd(dup(STDERR_FILENO))));
-  EXPECT_FALSE(staged(Fd()));
-  EXPECT_TRUE(staged(listening_socket()));
-}
-
 TEST_F(RelayTest, BeyondTheDescriptorBudgetClientsWait) {
   RelayThread small(1 + 2 * 2);
   const Endpoint host = small.add("a", {target()});
@@ -403,10 +389,10 @@ TEST(RelayLoop, WithoutDescriptorsAcceptingPausesAndResumes) {
   DescriptorBudget plenty(1 << 20);
   RelayContext context{**loop, plenty, events};
   ServedForwards table(context);
-  RelayAdd add{{"a", {{local_endpoint(target.get())}}, 0}, {}};
-  add.listeners.push_back(std::move(listener));
-  ASSERT_TRUE(table.stage(std::move(add)));
-  table.commit();
+  const auto share = std::make_shared<ForwardShare>();
+  table.apply(ServedAdd{{"a", {{local_endpoint(target.get())}}, 0},
+                        share,
+                        {std::make_shared<const Fd>(std::move(listener))}});
   const Fd client = connected_socket(host);
   ASSERT_TRUE(client);
 
@@ -421,9 +407,9 @@ TEST(RelayLoop, WithoutDescriptorsAcceptingPausesAndResumes) {
     g_main_context_iteration(nullptr, TRUE);
   setrlimit(RLIMIT_NOFILE, &limit);
   EXPECT_LT(turns, 40);
-  EXPECT_EQ(table.after("")->counters().accepted, 0u);
+  EXPECT_EQ(table.counters().at(0).accepted, 0u);
 
-  EXPECT_TRUE(run_until([&] { return table.after("")->counters().accepted == 1; }));
+  EXPECT_TRUE(run_until([&] { return table.counters().at(0).accepted == 1; }));
   EXPECT_TRUE(run_until([&] {
     pollfd guest{target.get(), POLLIN, 0};
     return poll(&guest, 1, 0) == 1;
@@ -442,12 +428,12 @@ TEST(RelayLoop, IdleItSleeps) {
   const Fd target = listening_socket();
   Fd listener = listening_socket();
   const Endpoint host = local_endpoint(listener.get());
-  RelayAdd add{{"a", {{local_endpoint(target.get())}}, 0}, {}};
-  add.listeners.push_back(std::move(listener));
-  ASSERT_TRUE(table.stage(std::move(add)));
-  table.commit();
+  const auto share = std::make_shared<ForwardShare>();
+  table.apply(ServedAdd{{"a", {{local_endpoint(target.get())}}, 0},
+                        share,
+                        {std::make_shared<const Fd>(std::move(listener))}});
   const Fd client = connected_socket(host);
-  ASSERT_TRUE(run_until([&] { return table.after("")->proven(); }));
+  ASSERT_TRUE(run_until([&] { return share->proven.load(); }));
   const Fd guest = accepted_socket(target);
   shutdown(client.get(), SHUT_WR);  // half-closed and idle
   ASSERT_TRUE(run_until([&] {

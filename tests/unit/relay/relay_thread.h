@@ -102,27 +102,19 @@ class RelayThread {
                std::uint32_t max_connections = 0, int backlog = 128) {
     Fd listener = listening_socket(backlog);
     const Endpoint host = local_endpoint(listener.get());
-    RelayAdd message{{key, {std::move(targets)}, max_connections}, {}};
-    message.listeners.push_back(std::move(listener));
-    call([&](ServedForwards& table, Loop&) {
-      EXPECT_TRUE(table.stage(std::move(message)));
-      table.commit();
-    });
+    ServedAdd addition{{key, {std::move(targets)}, max_connections},
+                       std::make_shared<ForwardShare>(),
+                       {std::make_shared<const Fd>(std::move(listener))}};
+    call([&](ServedForwards& table, Loop&) { table.apply(std::move(addition)); });
     return host;
   }
   void remove(const std::string& key, RelayRemoval removal) {
-    call([&](ServedForwards& table, Loop&) {
-      EXPECT_TRUE(table.stage(RelayRemove{key, removal}));
-      table.commit();
-    });
+    call([&](ServedForwards& table, Loop&) { table.apply(RelayRemove{key, removal}); });
   }
   RelayCounters counters(const std::string& key) {
     return call([&](ServedForwards& table, Loop&) {
-      std::string before;
-      while (const Forward* forward = table.after(before)) {
-        if (forward->key() == key) return forward->counters();
-        before = forward->key();
-      }
+      for (const RelayCounters& one : table.counters())
+        if (one.key == key) return one;
       return RelayCounters{};
     });
   }

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "relay/crew.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "glib/source.h"
+#include "relay/served_forwards.h"
+
+namespace vf {
+namespace {
+
+constexpr std::size_t max_staged = 200'000;
+constexpr std::size_t max_threads = 8;
+
+std::uint64_t cookie_of(int socket) {
+  std::uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  getsockopt(socket, SOL_SOCKET, SO_COOKIE, &cookie, &length);
+  return cookie;
+}
+
+}  // namespace
+
+// One thread. What it does is posted to its context, in order.
+class Crew::Hand final : private RelayEvents {
+ public:
+  Hand(Crew& crew)
+      : crew_context_(borrow(crew.context_.get())),
+        crew_alive_(crew.alive_),
+        events_(crew.events_),
+        descriptors_(crew.descriptors_),
+        context_(adopt(g_main_context_new())) {}
+
+  ~Hand() override {
+    if (!thread_.joinable()) return;
+    post(context_.get(), [this] { ended_ = true; });
+    thread_.join();
+  }
+
+  Result<void> start() {
+    std::promise<Result<void>> started;
+    auto outcome = started.get_future();
+    // Signals are the main thread's.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    thread_ = std::thread([this, &started] { run(started); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return outcome.get();
+  }
+
+  // Runs on this thread, then `answer(result)` on the crew's, unless the crew is gone.
+  template <typename Work, typename Answer>
+  void ask(Work work, Answer answer) {
+    post(context_.get(), [this, work = std::move(work), answer = std::move(answer)] {
+      tell([result = work(*served_), answer] { answer(result); });
+    });
+  }
+
+ private:
+  void run(std::promise<Result<void>>& started) {
+    pthread_setname_np(pthread_self(), "relay");
+    g_main_context_push_thread_default(context_.get());
+    if (auto loop = Loop::create(context_.get())) {
+      RelayContext relay{**loop, descriptors_, *this};
+      ServedForwards served(relay);
+      served_ = &served;
+      started.set_value({});
+      while (!ended_)
+        g_main_context_iteration(context_.get(), TRUE);
+    } else {
+      started.set_value(Unexpected(std::move(loop).error()));
+    }
+    g_main_context_pop_thread_default(context_.get());
+  }
+
+  void tell(std::function<void()> news) {
+    post(crew_context_.get(), [alive = crew_alive_, news = std::move(news)] {
+      if (!alive.expired()) news();
+    });
+  }
+
+  void proven(const std::string& key) override {
+    tell([&events = events_, key] { events.proven(key); });
+  }
+  void failing(const std::string& key, int error_number) override {
+    tell([&events = events_, key, error_number] { events.failing(key, error_number); });
+  }
+
+  Ref<GMainContext> crew_context_;
+  std::weak_ptr<int> crew_alive_;
+  RelayEvents& events_;
+  DescriptorBudget& descriptors_;
+  Ref<GMainContext> context_;
+  ServedForwards* served_ = nullptr;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+std::size_t Crew::usual_threads() {
+  const std::size_t cores = std::max(std::thread::hardware_concurrency(), 1u);
+  return std::clamp<std::size_t>(cores - 1, 1, max_threads);
+}
+
+Crew::Crew(DescriptorBudget& descriptors, RelayEvents& events)
+    : context_(adopt(g_main_context_ref_thread_default())),
+      descriptors_(descriptors),
+      events_(events) {}
+
+Result<std::unique_ptr<Crew>> Crew::create(std::size_t threads, DescriptorBudget& descriptors,
+                                           RelayEvents& events) {
+  std::unique_ptr<Crew> crew(new Crew(descriptors, events));
+  for (std::size_t i = 0; i < threads; ++i) {
+    crew->hands_.push_back(std::make_unique<Hand>(*crew));
+    if (auto started = crew->hands_.back()->start(); !started)
+      return Unexpected(std::move(started).error());
+  }
+  return crew;
+}
+
+Crew::~Crew() {
+  alive_.reset();
+  hands_.clear();
+}
+
+Result<void> Crew::push(Change change) {
+  if (staged_.size() >= max_staged)
+    return Unexpected(ErrorCode::invalid_argument, "too many changes without a commit");
+  staged_.push_back(std::move(change));
+  return {};
+}
+
+Result<void> Crew::stage(RelayAdd add) {
+  for (const Fd& listener : add.listeners)
+    if (!Listener::serves(listener.get()))
+      return Unexpected(ErrorCode::invalid_argument, "not a listening TCP socket");
+  return push(std::move(add));
+}
+
+Result<void> Crew::stage(RelayUpdate update) {
+  return push(std::move(update));
+}
+
+Result<void> Crew::stage(RelayRemove remove) {
+  return push(std::move(remove));
+}
+
+void Crew::forget(const std::string& key) {
+  const auto found = entries_.find(key);
+  if (found == entries_.end()) return;
+  descriptors_.give_back(found->second.listeners.size());
+  entries_.erase(found);
+}
+
+void Crew::commit(std::function<void()> applied) {
+  using Served = std::variant<ServedAdd, RelayUpdate, RelayRemove>;
+  const auto changes = std::make_shared<std::vector<Served>>();
+  for (Change& change : std::exchange(staged_, {})) {
+    if (auto* add = std::get_if<RelayAdd>(&change)) {
+      const std::string key = add->forward.key;
+      const auto before = entries_.find(key);
+      const auto share = before == entries_.end() ? std::make_shared<ForwardShare>()
+                                                  : std::move(before->second.share);
+      forget(key);
+      Entry entry{add->forward, share, {}};
+      for (Fd& listener : add->listeners)
+        entry.listeners.push_back(std::make_shared<const Fd>(std::move(listener)));
+      descriptors_.take_anyway(entry.listeners.size());
+      changes->push_back(ServedAdd{entry.forward, entry.share, entry.listeners});
+      entries_.emplace(key, std::move(entry));
+    } else if (auto* update = std::get_if<RelayUpdate>(&change)) {
+      const auto found = entries_.find(update->forward.key);
+      if (found == entries_.end()) continue;
+      found->second.forward = update->forward;
+      changes->push_back(std::move(*update));
+    } else {
+      auto& remove = std::get<RelayRemove>(change);
+      forget(remove.key);
+      changes->push_back(std::move(remove));
+    }
+  }
+  const auto missing = std::make_shared<std::size_t>(hands_.size());
+  for (const auto& hand : hands_)
+    hand->ask(
+        [changes](ServedForwards& served) {
+          for (const Served& change : *changes)
+            std::visit([&](const auto& typed) { served.apply(typed); }, change);
+          return true;
+        },
+        [missing, applied](bool) {
+          if (--*missing == 0 && applied) applied();
+        });
+}
+
+const Crew::Entry* Crew::after(const std::string& key) const {
+  const auto next = entries_.upper_bound(key);
+  return next == entries_.end() ? nullptr : &next->second;
+}
+
+Result<RelayHeld> Crew::Entry::held() const {
+  RelayHeld held{forward, share->proven, {}, {}};
+  for (const Listener::Socket& listener : listeners) {
+    Fd duplicate(fcntl(listener->get(), F_DUPFD_CLOEXEC, 0));
+    if (!duplicate) return Unexpected(system_error(errno, "fcntl"));
+    held.cookies.push_back(cookie_of(listener->get()));
+    held.listeners.push_back(std::move(duplicate));
+  }
+  return held;
+}
+
+void Crew::counters(std::function<void(std::vector<RelayCounters>)> done) {
+  struct Sum {
+    std::size_t missing;
+    std::map<std::string, RelayCounters> by_key;
+  };
+  const auto sum = std::make_shared<Sum>(Sum{hands_.size(), {}});
+  for (const auto& hand : hands_)
+    hand->ask([](ServedForwards& served) { return served.counters(); },
+              [sum, done](const std::vector<RelayCounters>& part) {
+                for (const RelayCounters& one : part) {
+                  RelayCounters& total = sum->by_key[one.key];
+                  total.key = one.key;
+                  total += one;
+                }
+                if (--sum->missing > 0) return;
+                std::vector<RelayCounters> all;
+                for (auto& [key, counters] : sum->by_key)
+                  all.push_back(std::move(counters));
+                done(std::move(all));
+              });
+}
+
+}  // namespace vf

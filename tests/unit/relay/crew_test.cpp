@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Several threads that serve the same forwards.
+
+#include "relay/crew.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "loopback.h"
+
+namespace vf {
+namespace {
+
+using namespace test;
+
+constexpr std::size_t threads = 4;
+
+class CrewTest : public testing::Test, private RelayEvents {
+ protected:
+  // Where clients of a forward connect that is staged here.
+  Endpoint stage(const std::string& key, std::uint32_t max_connections = 0) {
+    Fd listener = listening_socket();
+    const Endpoint host = local_endpoint(listener.get());
+    RelayAdd add{{key, {{local_endpoint(target_.get())}}, max_connections}, {}};
+    add.listeners.push_back(std::move(listener));
+    EXPECT_TRUE(crew_->stage(std::move(add)));
+    return host;
+  }
+  void commit() {
+    bool applied = false;
+    crew_->commit([&] { applied = true; });
+    ASSERT_TRUE(run_until([&] { return applied; }));
+  }
+  std::vector<RelayCounters> counters() {
+    std::optional<std::vector<RelayCounters>> all;
+    crew_->counters([&](std::vector<RelayCounters> said) { all = std::move(said); });
+    EXPECT_TRUE(run_until([&] { return all.has_value(); }));
+    return *all;
+  }
+  bool refused(const Endpoint& host) { return !connected_socket(host) && errno == ECONNREFUSED; }
+
+  void proven(const std::string& key) override { ++proven_[key]; }
+  void failing(const std::string& key, int) override { ++failing_[key]; }
+
+  Fd target_ = listening_socket();
+  std::map<std::string, int> proven_;
+  std::map<std::string, int> failing_;
+  DescriptorBudget descriptors_{10'000};
+  std::unique_ptr<Crew> crew_ = *Crew::create(threads, descriptors_, *this);
+};
+
+TEST_F(CrewTest, ServesFromTheCommitOn) {
+  const Endpoint host = stage("a");
+  EXPECT_TRUE(counters().empty());
+  commit();
+  std::vector<Fd> clients;
+  std::vector<Fd> guests;
+  for (int i = 0; i < 40; ++i) {
+    clients.push_back(connected_socket(host));
+    guests.push_back(accepted_socket(target_));
+    const std::string word = std::to_string(i);
+    EXPECT_TRUE(send_all(clients.back(), word));
+    EXPECT_EQ(receive(guests.back(), word.size()), word);
+  }
+  const auto all = counters();
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].accepted, 40u);
+  EXPECT_EQ(all[0].connections, 40u);
+  EXPECT_EQ(all[0].bytes_in, 10u + 60u);
+  // Told once, whichever threads they came to.
+  ASSERT_TRUE(run_until([&] { return proven_["a"] > 0; }));
+  counters();
+  EXPECT_EQ(proven_["a"], 1);
+}
+
+TEST_F(CrewTest, ALimitCountsTheConnectionsOfAllThreads) {
+  const Endpoint host = stage("a", 7);
+  commit();
+  std::vector<Fd> clients;
+  for (int i = 0; i < 20; ++i)
+    clients.push_back(connected_socket(host));
+  EXPECT_TRUE(run_until([&] { return counters()[0].failures == 13; }));
+  EXPECT_EQ(counters()[0].connections, 7u);
+  clients.clear();
+  for (int i = 0; i < 7; ++i)
+    accepted_socket(target_).reset();
+  EXPECT_TRUE(run_until([&] { return counters()[0].connections == 0; }));
+}
+
+TEST_F(CrewTest, ACutReachesEveryThread) {
+  const Endpoint host = stage("a");
+  commit();
+  std::vector<Fd> clients;
+  std::vector<Fd> guests;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(connected_socket(host));
+    guests.push_back(accepted_socket(target_));
+  }
+  ASSERT_TRUE(crew_->stage(RelayRemove{"a", RelayRemoval::cut}));
+  commit();
+  EXPECT_TRUE(refused(host));
+  for (const Fd& client : clients)
+    EXPECT_EQ(ending(client), ECONNRESET);
+  EXPECT_EQ(crew_->size(), 0u);
+}
+
+TEST_F(CrewTest, AnotherListenerReplacesTheFirstAndConnectionsGoOn) {
+  const Endpoint first = stage("a");
+  commit();
+  const Fd client = connected_socket(first);
+  const Fd guest = accepted_socket(target_);
+  const Endpoint second = stage("a");
+  commit();
+  EXPECT_TRUE(refused(first));
+  EXPECT_TRUE(connected_socket(second));
+  EXPECT_TRUE(send_all(client, "still"));
+  EXPECT_EQ(receive(guest, 5), "still");
+}
+
+TEST_F(CrewTest, WhatIsDroppedBeforeTheCommitIsClosed) {
+  const Endpoint host = stage("a");
+  crew_->drop_staged();
+  EXPECT_TRUE(refused(host));
+  commit();
+  EXPECT_EQ(crew_->after(""), nullptr);
+}
+
+TEST_F(CrewTest, OnlyListeningTcpSocketsAreTaken) {
+  const auto staged = [&](Fd fd) {
+    RelayAdd add{{"a", {}, 0}, {}};
+    add.listeners.push_back(std::move(fd));
+    return crew_->stage(std::move(add)).has_value();
+  };
+  EXPECT_FALSE(staged(bound_socket()));
+  EXPECT_FALSE(staged(Fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0))));
+  EXPECT_FALSE(staged(Fd(dup(STDERR_FILENO))));
+  EXPECT_FALSE(staged(Fd()));
+  EXPECT_TRUE(staged(listening_socket()));
+}
+
+TEST_F(CrewTest, ItEndsWithConnectionsOpen) {
+  const Endpoint host = stage("a");
+  commit();
+  const Fd client = connected_socket(host);
+  const Fd guest = accepted_socket(target_);
+  crew_.reset();
+  EXPECT_EQ(ending(client), ECONNRESET);
+  EXPECT_EQ(ending(guest), ECONNRESET);
+  EXPECT_TRUE(refused(host));
+}
+
+}  // namespace
+}  // namespace vf
