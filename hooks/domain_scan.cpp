@@ -5,6 +5,7 @@
 #include <expat.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -81,6 +82,7 @@ class Scan {
     } else if (place_ == Place::outside && name == "domain") {
       place_ = Place::domain;
       outer_ = here;
+      on_domain(attributes);
     } else if (place_ == Place::domain && name == "name") {
       place_ = Place::name;
       found_.name.clear();
@@ -100,6 +102,16 @@ class Scan {
     } else {
       if (place_ == Place::forwards && is_ours(name, "forward")) on_forward(attributes);
       ++skipped_;
+    }
+  }
+
+  void on_domain(const char** attributes) {
+    for (; attributes[0]; attributes += 2) {
+      if (attributes[0] != std::string_view("id")) continue;
+      const std::string_view value = attributes[1];
+      int run = 0;
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), run);
+      if (error == std::errc() && end == value.data() + value.size() && run >= 0) found_.run = run;
     }
   }
 

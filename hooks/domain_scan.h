@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,7 @@ namespace vf {
 struct DomainScan {
   std::string uuid;  // lower case; empty when there was none of the right form
   std::string name;
+  std::optional<int> run;  // <domain id=>
   // The first /domain/metadata/forwards of ours, verbatim but for namespace declarations that it
   // needs and that stood outside of it.
   std::string element;

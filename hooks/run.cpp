@@ -41,6 +41,7 @@ Result<HookReply> hand_over(const Invocation& invocation, const HookMessage& mes
 }  // namespace
 
 Outcome run_hook(const Invocation& invocation) {
+  const auto moment = std::chrono::steady_clock::now().time_since_epoch();
   const Input input = read_input(invocation.input, max_domain_bytes, invocation.deadline);
   if (!mentions_forwards(input.text)) return {};
   DomainScan scan = scan_domain(input.text);
@@ -49,6 +50,8 @@ Outcome run_hook(const Invocation& invocation) {
   HookMessage message;
   message.operation = hook_operation(invocation.operation);
   message.wants_answer = message.operation == HookOperation::prepare && scan.required;
+  message.moment = moment;
+  message.run = scan.run;
   message.uuid = std::move(scan.uuid);
   message.name = std::move(scan.name);
   if (message.name.empty()) message.name = invocation.domain;

@@ -2,7 +2,9 @@
 
 #include "plugin/domain_reader.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <set>
 
 #include "core/definition.h"
@@ -11,16 +13,21 @@
 namespace vf {
 namespace {
 
-std::uint64_t next_sequence() {
-  static std::atomic<std::uint64_t> sequence{0};
-  return ++sequence;
-}
-
-// Our element; empty when there is none or the domain has no such side.
-std::string element_of(virDomainPtr domain, unsigned flags) {
+// Our element of one side, empty when it has none. Nothing where there is no such side: the live
+// one of a run that has ended, the next start's of a transient domain, any of one that is gone.
+Result<std::optional<std::string>> element_of(virDomainPtr domain, unsigned side) {
   const LibvirtText text(
-      virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, metadata_namespace.data(), flags));
-  return text ? std::string(text.get()) : std::string();
+      virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, metadata_namespace.data(), side));
+  if (text) return std::optional(std::string(text.get()));
+  switch (libvirt_error_number()) {
+    case VIR_ERR_NO_DOMAIN_METADATA:
+      return std::optional(std::string());
+    case VIR_ERR_OPERATION_INVALID:
+    case VIR_ERR_NO_DOMAIN:
+      return std::optional<std::string>();
+    default:
+      return Unexpected(libvirt_error("metadata"));
+  }
 }
 
 bool settles_later(virDomainPtr domain) {
@@ -38,22 +45,31 @@ bool settles_later(virDomainPtr domain) {
 }
 
 // `may_be_paused` saves a round trip where the list has told.
-Result<DomainReading> read(virDomainPtr domain, bool persistent, bool may_be_paused) {
+Result<DomainReading> read(virDomainPtr domain, std::uint64_t sequence, bool persistent,
+                           bool may_be_paused) {
   DomainReading reading;
-  reading.sequence = next_sequence();
+  reading.sequence = sequence;
   reading.uuid = uuid_of(domain);
   DomainSnapshot snapshot;
   snapshot.uuid = reading.uuid;
   snapshot.name = virDomainGetName(domain);
   snapshot.persistent = persistent;
   const unsigned id = virDomainGetID(domain);
-  snapshot.active = id != static_cast<unsigned>(-1);
-  if (snapshot.active) {
-    snapshot.id = static_cast<int>(id);
+  if (id != static_cast<unsigned>(-1)) {
     reading.arriving = may_be_paused && settles_later(domain);
-    snapshot.live_metadata = element_of(domain, VIR_DOMAIN_AFFECT_LIVE);
+    auto element = element_of(domain, VIR_DOMAIN_AFFECT_LIVE);
+    if (!element) return Unexpected(std::move(element).error());
+    if (*element) {
+      snapshot.active = true;
+      snapshot.id = static_cast<int>(id);
+      snapshot.live_metadata = **std::move(element);
+    }
   }
-  if (persistent) snapshot.config_metadata = element_of(domain, VIR_DOMAIN_AFFECT_CONFIG);
+  if (persistent) {
+    auto element = element_of(domain, VIR_DOMAIN_AFFECT_CONFIG);
+    if (!element) return Unexpected(std::move(element).error());
+    snapshot.config_metadata = std::move(*element).value_or("");
+  }
   const LibvirtText xml(virDomainGetXMLDesc(domain, 0));
   if (!xml) {
     if (libvirt_error_number() == VIR_ERR_NO_DOMAIN) return reading;
@@ -71,16 +87,32 @@ Result<DomainReading> read(virDomainPtr domain, bool persistent, bool may_be_pau
 
 }  // namespace
 
+std::uint64_t next_sequence() {
+  static std::atomic<std::uint64_t> last{0};
+  const std::chrono::nanoseconds now = std::chrono::steady_clock::now().time_since_epoch();
+  std::uint64_t before = last;
+  std::uint64_t next = 0;
+  do {
+    next = std::max(static_cast<std::uint64_t>(now.count()), before + 1);
+  } while (!last.compare_exchange_weak(before, next));
+  return next;
+}
+
+Result<DomainReading> read_handle(virDomainPtr domain, std::uint64_t sequence) {
+  return read(domain, sequence, virDomainIsPersistent(domain) == 1, true);
+}
+
 Result<DomainReading> read_domain(virConnectPtr connect, const std::string& uuid) {
+  const std::uint64_t sequence = next_sequence();
   const DomainHandle domain = look_up(connect, uuid);
   if (!domain) {
     if (libvirt_error_number() != VIR_ERR_NO_DOMAIN) return Unexpected(libvirt_error(uuid));
     DomainReading gone;
-    gone.sequence = next_sequence();
+    gone.sequence = sequence;
     gone.uuid = uuid;
     return gone;
   }
-  return read(domain.get(), virDomainIsPersistent(domain.get()) == 1, true);
+  return read_handle(domain.get(), sequence);
 }
 
 Result<FullReading> read_all_domains(virConnectPtr connect) {
@@ -101,8 +133,10 @@ Result<FullReading> read_all_domains(virConnectPtr connect) {
     paused_uuids.insert(uuid_of(domain.get()));
   for (const DomainHandle& domain : all) {
     const std::string uuid = uuid_of(domain.get());
+    // Which run is there the list has told, however late the rest is read.
     Result<DomainReading> reading =
-        read(domain.get(), persistent_uuids.contains(uuid), paused_uuids.contains(uuid));
+        read(domain.get(), result.sequence, persistent_uuids.contains(uuid),
+             paused_uuids.contains(uuid));
     if (!reading) return Unexpected(std::move(reading).error());
     result.domains.push_back(*std::move(reading));
   }
@@ -115,9 +149,15 @@ Result<MetadataReading> read_metadata(virConnectPtr connect, const std::string& 
   reading.uuid = uuid;
   const DomainHandle domain = look_up(connect, uuid);
   if (!domain) return Unexpected(libvirt_error("domain " + uuid));
-  if (virDomainGetID(domain.get()) != static_cast<unsigned>(-1))
-    reading.live = element_of(domain.get(), VIR_DOMAIN_AFFECT_LIVE);
-  reading.config = element_of(domain.get(), VIR_DOMAIN_AFFECT_CONFIG);
+  if (virDomainGetID(domain.get()) != static_cast<unsigned>(-1)) {
+    auto element = element_of(domain.get(), VIR_DOMAIN_AFFECT_LIVE);
+    if (!element) return Unexpected(std::move(element).error());
+    reading.active = element->has_value();
+    reading.live = std::move(*element).value_or("");
+  }
+  auto element = element_of(domain.get(), VIR_DOMAIN_AFFECT_CONFIG);
+  if (!element) return Unexpected(std::move(element).error());
+  reading.config = std::move(*element).value_or("");
   return reading;
 }
 

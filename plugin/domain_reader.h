@@ -16,9 +16,13 @@
 
 namespace vf {
 
+// Nanoseconds of CLOCK_MONOTONIC when a reading began, before anything was read; no two are equal.
+// What happened to a domain before it is in the reading.
+std::uint64_t next_sequence();
+
 // One domain as it was when the reading began.
 struct DomainReading {
-  std::uint64_t sequence = 0;  // grows with the time of reading
+  std::uint64_t sequence = 0;
   std::string uuid;
   // Without `serving`, which depends on what was seen before; nothing when there is no such domain.
   std::optional<DomainSnapshot> snapshot;
@@ -36,11 +40,15 @@ struct FullReading {
 struct MetadataReading {
   std::uint64_t sequence = 0;
   std::string uuid;
+  bool active = false;  // it ran when its live metadata was read
   std::string live;
   std::string config;
 };
 
 Result<DomainReading> read_domain(virConnectPtr connect, const std::string& uuid);
+// The same of a handle, which says what run was there when it was looked up: `sequence` is of
+// before that.
+Result<DomainReading> read_handle(virDomainPtr domain, std::uint64_t sequence);
 Result<FullReading> read_all_domains(virConnectPtr connect);
 // NoSuchDomain when it is gone.
 Result<MetadataReading> read_metadata(virConnectPtr connect, const std::string& uuid);

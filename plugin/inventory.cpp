@@ -5,6 +5,21 @@
 #include <utility>
 
 namespace vf {
+namespace {
+
+// What a reading after the end of its run says, as far as the end alone tells.
+void end_run(DomainSnapshot& snapshot) {
+  snapshot.active = snapshot.serving = snapshot.guest_agent = false;
+  snapshot.id.reset();
+  snapshot.vsock_cid.reset();
+  snapshot.live_metadata.clear();
+  for (GuestInterface& interface : snapshot.interfaces) {
+    interface.bridge.clear();
+    interface.target.clear();
+  }
+}
+
+}  // namespace
 
 Inventory::Outcome Inventory::apply(DomainReading reading) {
   Entry& entry = entries_[reading.uuid];
@@ -33,10 +48,24 @@ Inventory::Outcome Inventory::apply(const MetadataReading& reading) {
   if (reading.sequence <= entry.sequence) return Outcome::unchanged;
   entry.sequence = reading.sequence;
   DomainSnapshot& snapshot = *entry.snapshot;
-  if (snapshot.live_metadata == reading.live && snapshot.config_metadata == reading.config)
+  const bool ended = snapshot.active && !reading.active;
+  if (!ended && snapshot.live_metadata == reading.live &&
+      snapshot.config_metadata == reading.config)
     return Outcome::unchanged;
+  if (ended) end_run(snapshot);
   snapshot.live_metadata = reading.live;
   snapshot.config_metadata = reading.config;
+  return Outcome::changed;
+}
+
+Inventory::Outcome Inventory::starting(const std::string& uuid, int run, std::uint64_t moment) {
+  Entry& entry = entries_[uuid];
+  if (moment <= entry.sequence) return Outcome::unchanged;
+  const bool active = entry.snapshot && entry.snapshot->active;
+  if (active && entry.snapshot->id == run) return Outcome::unchanged;
+  entry.sequence = moment;
+  if (!active) return Outcome::unchanged;
+  end_run(*entry.snapshot);
   return Outcome::changed;
 }
 

@@ -22,6 +22,11 @@ class Inventory {
 
   Outcome apply(DomainReading reading);
   Outcome apply(const MetadataReading& reading);
+  // A start is being prepared: at `moment` (on the clock of the sequences) nothing of the domain
+  // ran, and `run` was about to begin. A run known from before is over, and what was read before
+  // does not count any more. What was read since stands: it is this run or a later one. So is a
+  // run of this number whenever it was read: libvirt gives it just before the hook runs.
+  Outcome starting(const std::string& uuid, int run, std::uint64_t moment);
   // A domain that was not in the list is gone, unless it was read after the list was made.
   void apply(FullReading reading);
 

@@ -2,6 +2,7 @@
 
 #include "plugin/libvirt_host.h"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <utility>
@@ -37,6 +38,7 @@ class LibvirtHost::Implementation final : Connection::Observer {
   enum class Extent { metadata, whole };
   void refresh(const std::string& uuid, Extent extent);
   void refresh_all();
+  void starting(const std::string& uuid, int run, std::chrono::nanoseconds moment);
   void catch_up(std::function<void()> done);
   void edit_metadata(const std::string& uuid, MetadataTarget target, Edit edit,
                      std::function<void(Result<void>)> done);
@@ -59,6 +61,7 @@ class LibvirtHost::Implementation final : Connection::Observer {
   void finished(const std::string& uuid);
   void resynced(Result<FullReading> reading);
   void report(const std::string& uuid, Inventory::Outcome outcome);
+  void tell(const std::string& uuid, Inventory::Outcome outcome);
   void read_leases();
   void ask_agent(const std::string& uuid);
 
@@ -71,6 +74,7 @@ class LibvirtHost::Implementation final : Connection::Observer {
   Connection connection_;
   Inventory inventory_;
   bool synchronised_ = false;  // a full reading since the connection came up
+  bool introduced_ = false;    // the observer has been told of the domains, ever
   bool reading_all_ = false;
   bool read_all_again_ = false;
   using Waiters = std::vector<std::function<void()>>;
@@ -217,8 +221,20 @@ void LibvirtHost::Implementation::finished(const std::string& uuid) {
 }
 
 void LibvirtHost::Implementation::report(const std::string& uuid, Inventory::Outcome outcome) {
-  // Before the first full reading nobody has heard of any domain.
-  if (!synchronised_) return;
+  // A full reading is on its way and tells everything at once.
+  if (synchronised_) tell(uuid, outcome);
+}
+
+void LibvirtHost::Implementation::starting(const std::string& uuid, int run,
+                                           std::chrono::nanoseconds moment) {
+  // From the future it would shut out all readings until then.
+  const std::uint64_t now = next_sequence();
+  const auto said = static_cast<std::uint64_t>(std::max<std::int64_t>(moment.count(), 0));
+  const Inventory::Outcome outcome = inventory_.starting(uuid, run, std::min(said, now));
+  if (introduced_) tell(uuid, outcome);
+}
+
+void LibvirtHost::Implementation::tell(const std::string& uuid, Inventory::Outcome outcome) {
   if (outcome == Inventory::Outcome::changed) {
     const DomainSnapshot domain = *inventory_.find(uuid);
     guest_addresses_.domain_is(domain);
@@ -259,6 +275,7 @@ void LibvirtHost::Implementation::resynced(Result<FullReading> reading) {
     if (domain.guest_agent) ask_agent(domain.uuid);
   }
   guest_addresses_.sweep();
+  introduced_ = true;
   if (!std::exchange(synchronised_, true)) observer_.connection_changed(true, {});
   observer_.resynced(domains);
   guest_addresses_.flush();
@@ -327,6 +344,9 @@ void LibvirtHost::refresh(const std::string& uuid) {
 }
 void LibvirtHost::refresh_all() {
   implementation_->refresh_all();
+}
+void LibvirtHost::starting(const std::string& uuid, int run, std::chrono::nanoseconds moment) {
+  implementation_->starting(uuid, run, moment);
 }
 void LibvirtHost::catch_up(std::function<void()> done) {
   implementation_->catch_up(std::move(done));

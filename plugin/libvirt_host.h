@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -55,6 +56,11 @@ class LibvirtHost {
   // "Something may have changed": reads one domain again, soon. Calls coalesce.
   void refresh(const std::string& uuid);
   void refresh_all();
+  // What a `prepare` hook proves: `run` of the domain (libvirt's number) is about to begin, and at
+  // `moment` (CLOCK_MONOTONIC) no other ran. One known from before is over: that is reported before
+  // this returns, with a connection or without, and no reading from before the moment undoes it. A
+  // message that comes late never ends the run that it announced, nor a later one.
+  void starting(const std::string& uuid, int run, std::chrono::nanoseconds moment);
   // Calls `done` when all that libvirt knew at the time of this call has been reported: later than
   // now and soon, by reading all domains. Also when the connection is down or goes down meanwhile.
   void catch_up(std::function<void()> done);

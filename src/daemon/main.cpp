@@ -184,6 +184,8 @@ int run(const Settings& settings) {
   ForwardEditor editor(reconciler, table, libvirt, relay);
 
   const auto prepare = [&](const HookMessage& message, HookServer::Answer answer) {
+    // Otherwise a run whose end is still to be read would stand for the one that begins.
+    if (message.run) libvirt.starting(message.uuid, *message.run, message.moment);
     const auto reserve = [&reconciler, message, answer = std::move(answer)] {
       auto reserved = reconciler.reserve(message.uuid, message.name, message.element);
       if (answer) answer(std::move(reserved));

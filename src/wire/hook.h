@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -34,7 +35,7 @@ HookOperation hook_operation(std::string_view argument);
 std::string_view text(HookOperation operation);
 
 struct HookMessage {
-  static constexpr std::uint8_t version = 1;
+  static constexpr std::uint8_t version = 2;
   static constexpr std::size_t max_bytes = (1 << 20) + 4096;
   static constexpr std::size_t max_name_bytes = 2048;
   static constexpr std::size_t max_element_bytes = 1 << 20;
@@ -44,6 +45,12 @@ struct HookMessage {
   std::string uuid;           // see is_uuid()
   std::string name;           // any bytes
   std::string element;        // our metadata, verbatim; may be empty
+  // While the hook ran, on the clock that this machine's processes share (CLOCK_MONOTONIC). libvirt
+  // waits for a hook: what is said of the domain held at this moment.
+  std::chrono::nanoseconds moment{0};
+  // libvirt's number of the run (<domain id=>); from `prepare` on that of the run that begins.
+  // Nothing at `stopped`, `release`, and before a restored or arriving domain is prepared.
+  std::optional<int> run = std::nullopt;
 
   friend bool operator==(const HookMessage&, const HookMessage&) = default;
 };

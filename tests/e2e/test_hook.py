@@ -35,7 +35,7 @@ PAUSED = libvirt.VIR_DOMAIN_START_PAUSED
 
 
 class Listener:
-    """The daemon's end: records (operation, uuid, wants answer, element), answers with `answer`.
+    """The daemon's end: records (operation, uuid, wants answer, element, run), answers with `answer`.
 
     answer: None accepts, a text refuses with it, "silent" says nothing.
     """
@@ -55,20 +55,23 @@ class Listener:
             except OSError:
                 return
             body = self._read(client, struct.unpack("<I", self._read(client, 4))[0])
-            version, operation, flags, length = struct.unpack_from("<BBBH", body)
-            assert version == 1
-            uuid, rest = body[5:5 + length].decode(), body[5 + length:]
+            version, operation, flags, moment, run, length = struct.unpack_from("<BBBQIH", body)
+            assert version == 2
+            # on the clock that all processes share, and just now
+            assert 0 <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) - moment < 5e9
+            uuid, rest = body[17:17 + length].decode(), body[17 + length:]
             length, = struct.unpack_from("<H", rest)
             rest = rest[2 + length:]
             length, = struct.unpack_from("<I", rest)
             element = rest[4:4 + length].decode()
-            self.messages.append((OPERATIONS[operation], uuid, bool(flags & 1), element))
+            run = run if flags & 2 else None
+            self.messages.append((OPERATIONS[operation], uuid, bool(flags & 1), element, run))
             if self.answer == "silent":
                 self._held.append(client)
                 continue
             if flags & 1:
                 text = (self.answer or "").encode()
-                reply = struct.pack("<BBH", 1, self.answer is None, len(text)) + text
+                reply = struct.pack("<BBH", 2, self.answer is None, len(text)) + text
                 client.sendall(struct.pack("<I", len(reply)) + reply)
             client.close()
 
@@ -180,11 +183,14 @@ def survived(guest, pid):
     assert guest.domain.isActive() and guest.pid() == pid
 
 
-def overhead(guest, name, metadata):
-    """Seconds that a start takes."""
-    begun = time.monotonic()
-    start(guest, name, metadata)
-    return time.monotonic() - begun
+def hook_time(operation, xml):
+    """Seconds that libvirt waits for one hook; the best of some, since the machine is busy too."""
+    times = []
+    for _ in range(8):
+        begun = time.monotonic()
+        subprocess.run([LINK, "web", operation, "begin", "-"], input=xml.encode(), check=True)
+        times.append(time.monotonic() - begun)
+    return min(times)
 
 
 # --- what is handed over
@@ -193,16 +199,21 @@ def overhead(guest, name, metadata):
 def test_every_operation_is_handed_over(guest, listen, libvirtd):
     daemon = listen()
     web = start(guest, "web", PLAIN)
-    for _operation, uuid, wants_answer, element in daemon.take("prepare", "start", "started"):
+    for _operation, uuid, wants_answer, element, run in daemon.take("prepare", "start", "started"):
         assert uuid == web.uuid
+        assert run == web.domain.ID()
         assert not wants_answer
         assert element.startswith("<vf:forwards xmlns:vf=") and element.endswith("</vf:forwards>")
+
+    def runs(*operations):
+        return [message[4] for message in daemon.take(*operations)]
+
     libvirtd.restart()
-    daemon.take("reconnect")
+    assert runs("reconnect") == [web.domain.ID()]
     web.domain.save("/run/lab/saved")
-    daemon.take("stopped", "release")
+    assert runs("stopped", "release") == [None, None]
     web.connection.restoreFlags("/run/lab/saved", None, libvirt.VIR_DOMAIN_SAVE_PAUSED)
-    daemon.take("restore", "prepare", "start", "started")
+    assert runs("restore", "prepare", "start", "started") == [None] + 3 * [web.domain.ID()]
     web.domain.destroy()
     daemon.take("stopped", "release")
     os.unlink("/run/lab/saved")
@@ -309,13 +320,11 @@ def test_start_with_a_full_socket(guest, full_socket):
 
 
 def test_broken_daemon_costs_a_start_no_more_than_its_time(guest, full_socket):
-    """Three messages of a start, 250 ms in all; the best of some pairs, since the machine is busy too."""
-    costs = []
-    for i in range(5):
-        costs.append(overhead(guest, f"with{i}", PLAIN) - overhead(guest, f"without{i}", ""))
-        if costs[-1] <= 0.25:
-            return
-    raise AssertionError(f"a start took longer by {costs}")
+    """Three messages of a start, 250 ms in all. The hooks alone are measured: on a busy machine two starts
+    differ by more than that anyway."""
+    web = start(guest, "web", PLAIN)
+    costs = {operation: hook_time(operation, web.domain.XMLDesc()) for operation in ("prepare", "start", "started")}
+    assert sum(costs.values()) <= 0.25, costs
 
 
 def test_start_with_a_socket_that_is_something_else(guest):

@@ -2,12 +2,13 @@
 """A forward lives exactly as long as its domain runs, however that begins and ends."""
 import os
 import signal
+import threading
 
 import libvirt
 import pytest
 
 from lab import guest as guests
-from lab import wait
+from lab import host, wait
 from lab.transfer import LOOPBACK, Echo, Transfer, assert_served, refused, wait_refused
 
 # One whose port is asked for, one with any free port.
@@ -146,3 +147,34 @@ def test_destroy_and_start_at_once(daemon, guest):
         web.start_paused()
     daemon.wait_forward(name="must", host_port=8090)
     daemon.wait_forward(guest_port=80, host_port=8080)
+
+
+def test_a_start_that_outruns_the_news_of_the_end(daemon, guest):
+    """What the next start requires is looked at by the prepare of that start, not by what was last read of the
+    run before: libvirt answers no question about a domain while its hook runs."""
+    web = guest("web", guests.forwards("<vf:forward name='was' guest-port='80' host-port='8080'/>"), start=False)
+    web.start_paused()
+    daemon.wait_forward(name="was", host_port=8080)
+    web.set_forwards("<forward name='must' guest-port='80' host-port='8080' on-busy='fail' required='yes'/>",
+                     libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    daemon.wait_forward(everything=True, name="must", state="inactive")
+
+    os.kill(daemon.pid, signal.SIGSTOP)
+
+    def go_on():
+        try:
+            wait.until(lambda: host.processes("virt-forward-hook"), "the hook of the next start runs", 5)
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
+
+    try:
+        web.domain.destroy()
+    finally:
+        at_the_hook = threading.Thread(target=go_on)
+        at_the_hook.start()
+    try:
+        web.start_paused()
+    finally:
+        at_the_hook.join()
+    daemon.wait_forward(name="must", host_port=8080)
+    wait.until(lambda: [f["name"] for f in daemon.forwards()] == ["must"], "only the new run's forward")

@@ -362,6 +362,44 @@ TEST_F(ReconcilerTest, APortThatWasReservedIsStickyForTheRun) {
   EXPECT_EQ(hint->port.number(), 8081);
 }
 
+// The port of the run before is held by the relay until it says otherwise.
+TEST_F(ReconcilerTest, AStartRightAfterTheEndHasTheExactPort) {
+  const DomainSnapshot before = running("web", required_, 1);
+  reconciler.resynced({before});
+  relay.take();
+  relay.slow = true;
+  reconciler.domain_changed(stopped(before));
+  EXPECT_TRUE(ports.is_bound(8080));
+  std::optional<Result<void>> reserved;
+  relay.commit([&] { reserved = reconciler.reserve("web-uuid", "web", forwards(required_)); });
+  relay.apply();
+  ASSERT_TRUE(reserved);
+  EXPECT_TRUE(*reserved) << reserved->error().message;
+  EXPECT_THAT(relay.take(), ElementsAre("-" + key_));
+  EXPECT_TRUE(ports.is_bound(8080));
+
+  // The end is told again, in whatever form: the start keeps its port.
+  reconciler.domain_changed(stopped(before));
+  reconciler.resynced({stopped(before)});
+  EXPECT_TRUE(ports.is_bound(8080));
+  relay.slow = false;
+  reconciler.domain_changed(running("web", required_, 2));
+  EXPECT_THAT(relay.take(), ElementsAre("+" + key_));
+}
+
+TEST_F(ReconcilerTest, ARequiredForwardOfTheNextStartAloneIsReserved) {
+  DomainSnapshot before = running("web", "", 1);
+  before.config_metadata = forwards(required_);
+  reconciler.resynced({before});
+  DomainSnapshot after = before;
+  after.active = after.serving = false;
+  after.id.reset();
+  after.live_metadata.clear();
+  reconciler.domain_changed(after);
+  EXPECT_TRUE(reconciler.reserve("web-uuid", "web", forwards(required_)));
+  EXPECT_TRUE(ports.is_bound(8080));
+}
+
 TEST_F(ReconcilerTest, ARequiredPortThatIsBusyRefusesTheStart) {
   ports.held_by_others = {8080};
   const auto result = reconciler.reserve("web-uuid", "web", forwards(required_));

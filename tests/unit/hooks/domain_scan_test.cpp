@@ -27,8 +27,21 @@ TEST(DomainScan, FindsNameUuidAndElement) {
   EXPECT_EQ(scan.name, "web");
   EXPECT_EQ(scan.uuid, uuid);
   EXPECT_EQ(scan.element, element);
+  EXPECT_EQ(scan.run, 3);
   EXPECT_FALSE(scan.required);
   EXPECT_TRUE(scan.complete);
+}
+
+TEST(DomainScan, RunIsTheNumberOfTheDomainItself) {
+  const auto run = [](const std::string& attributes) {
+    return scan_domain("<domain " + attributes + "><x id='9'/><uuid>" + uuid + "</uuid></domain>")
+        .run;
+  };
+  EXPECT_EQ(run("type='kvm' id='2147483647'"), 2147483647);
+  EXPECT_EQ(run("id='0' type='kvm'"), 0);
+  for (const char* none : {"type='kvm'", "id=''", "id='-1'", "id='+1'", "id=' 1'", "id='1x'",
+                           "id='2147483648'", "x:id='1' xmlns:x='u'"})
+    EXPECT_EQ(run(none), std::nullopt) << none;
 }
 
 TEST(DomainScan, EmptyElementIsTakenWhole) {

@@ -140,6 +140,30 @@ TEST_F(LibvirtHostTest, ARefreshWithoutADifferenceReportsNothing) {
   EXPECT_EQ(recorder.changes, 0);
 }
 
+TEST_F(LibvirtHostTest, AStartEndsTheRunBeforeAndNeverALaterOne) {
+  connect();
+  const auto now = [] { return std::chrono::steady_clock::now().time_since_epoch(); };
+  const int run = recorder.domains["test"].id.value_or(-1);
+  host->starting(uuid, run, now());
+  EXPECT_TRUE(recorder.domains["test"].active);
+  const auto early = now();
+  host->starting(uuid, run + 1, early);
+  EXPECT_FALSE(recorder.domains["test"].active);
+  EXPECT_EQ(recorder.changes, 1);
+
+  // The driver knows better, and was asked later.
+  host->refresh(uuid);
+  ASSERT_TRUE(run_until([&] { return recorder.domains["test"].active; }));
+  host->starting(uuid, run + 1, early);
+  EXPECT_TRUE(recorder.domains["test"].active);
+
+  // One from the future does not shut out what is read from here on.
+  host->starting(uuid, run + 1, now() + std::chrono::hours(1));
+  EXPECT_FALSE(recorder.domains["test"].active);
+  host->refresh(uuid);
+  EXPECT_TRUE(run_until([&] { return recorder.domains["test"].active; }));
+}
+
 TEST_F(LibvirtHostTest, EditsLiveAndConfigEachFromItsOwnContent) {
   connect();
   set("<forwards><forward guest-port='1'/></forwards>", VIR_DOMAIN_AFFECT_LIVE);

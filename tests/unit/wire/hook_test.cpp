@@ -11,7 +11,13 @@ namespace {
 const std::string uuid = "6695eb01-f6a4-8304-79aa-97f2502e193f";
 
 HookMessage example() {
-  return {HookOperation::prepare, true, uuid, "web", "<vf:forwards/>"};
+  return {HookOperation::prepare,
+          true,
+          uuid,
+          "web",
+          "<vf:forwards/>",
+          std::chrono::hours(24 * 365) + std::chrono::nanoseconds(1),
+          7};
 }
 
 std::span<const std::uint8_t> body(const std::vector<std::uint8_t>& framed) {
@@ -28,7 +34,7 @@ TEST(HookWire, MessageSurvivesTheWay) {
 TEST(HookWire, PrefixIsTheLengthOfTheRest) {
   const auto framed = encode(HookReply{});
   ASSERT_EQ(framed.size(), 8u);
-  EXPECT_THAT(framed, testing::ElementsAre(4, 0, 0, 0, 1, 1, 0, 0));
+  EXPECT_THAT(framed, testing::ElementsAre(4, 0, 0, 0, 2, 1, 0, 0));
 }
 
 TEST(HookWire, EveryOperationHasItsName) {
@@ -57,8 +63,10 @@ TEST(HookWire, TrailingBytesAreRefused) {
 
 TEST(HookWire, UnknownVersionIsRefused) {
   auto framed = encode(example());
-  framed[4] = 2;
-  EXPECT_FALSE(decode_hook_message(body(framed)));
+  for (const int version : {1, 3}) {
+    framed[4] = static_cast<std::uint8_t>(version);
+    EXPECT_FALSE(decode_hook_message(body(framed)));
+  }
 }
 
 TEST(HookWire, UnknownOperationIsOther) {
@@ -71,8 +79,28 @@ TEST(HookWire, UnknownOperationIsOther) {
 
 TEST(HookWire, LengthsThatPointOutsideAreRefused) {
   auto framed = encode(example());
-  framed[7] = 0xff;
-  framed[8] = 0xff;
+  framed[19] = 0xff;
+  framed[20] = 0xff;
+  EXPECT_FALSE(decode_hook_message(body(framed)));
+}
+
+TEST(HookWire, RunMayBeAbsent) {
+  HookMessage message = example();
+  message.run.reset();
+  const auto decoded = decode_hook_message(body(encode(message)));
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(*decoded, message);
+  message.run = 0;
+  EXPECT_EQ(decode_hook_message(body(encode(message)))->run, 0);
+}
+
+TEST(HookWire, MomentAndRunOutOfRangeAreRefused) {
+  auto framed = encode(example());
+  framed[14] = 0x80;
+  EXPECT_FALSE(decode_hook_message(body(framed)));
+  framed[14] = 0;
+  EXPECT_TRUE(decode_hook_message(body(framed)));
+  framed[18] = 0x80;
   EXPECT_FALSE(decode_hook_message(body(framed)));
 }
 
