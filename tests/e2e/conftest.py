@@ -128,9 +128,14 @@ def shared_guest(request, libvirtd, shared_daemon):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Lets fixtures know at teardown that the test failed, and shows a shared daemon's log."""
+    """Lets fixtures know at teardown that the test failed, and shows what libvirtd, QEMU and a shared
+    daemon logged."""
     outcome = yield
     report = outcome.get_result()
+    if call.when == "setup":
+        item.began = call.start
+    if report.failed:
+        report.sections.append(("libvirtd and QEMU", host.logs(item.began)))
     if call.when == "call":
         item.failed = report.failed
         if report.failed and "shared_daemon" in item.fixturenames:

@@ -70,5 +70,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: libvirt_watch URI\n");
     return 2;
   }
+  // As in every program that talks to a libvirtd, which may close its end at any time.
+  std::signal(SIGPIPE, SIG_IGN);
   return vf::watch(argv[1]);
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The lab's libvirtd, and connections to it that survive its end."""
+import glob
 import os
 import signal
 import subprocess
@@ -60,11 +61,39 @@ class Libvirtd:
         wait.until(lambda: not alive(pid), "libvirtd has ended")
 
     def start(self):
+        """Returns when it has the monitors of its guests again."""
         subprocess.run(["libvirtd-start"], check=True, timeout=30)
+        self._wait_for_guests()
+
+    def _wait_for_guests(self):
+        # A destroy kills QEMU first and then waits for whoever works on the domain. Where that is still
+        # the thread that reconnects, it finds QEMU gone, ends the run itself, and the destroy fails with
+        # "domain is not running". This call waits its turn in the same way and changes nothing.
+        for domain in self.connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            try:
+                domain.diskErrors()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
+                    raise
 
     def restart(self, number=signal.SIGKILL):
         self.kill(number)
         self.start()
+
+
+def logs(since=0.0, lines=60):
+    """The ends of libvirtd's log and of the log of every QEMU that was written to after `since` (Unix time):
+    why a domain ended, or why libvirtd ended it."""
+    parts = []
+    for path in ["/run/lab/libvirtd.log", *sorted(glob.glob("/var/log/libvirt/qemu/*.log"))]:
+        try:
+            if os.path.getmtime(path) < since:
+                continue
+            with open(path, encoding="utf-8", errors="replace") as file:
+                parts.append(f"--- {path}\n{''.join(file.readlines()[-lines:])}")
+        except FileNotFoundError:
+            pass
+    return "".join(parts)
 
 
 def alive(pid):

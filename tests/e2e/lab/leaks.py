@@ -14,6 +14,7 @@ from . import host, wait
 
 RUNTIME = "/run/virt-forward"
 PROGRAMS = ("virt-forwardd", "virt-forward-relay")
+SPARE_PIPES = 8  # BufferPool::max_spare_pipes
 # May outlive every forward: a hint that may be lost, and the relay's own door, which the relay has no
 # right to remove (systemd does, with the runtime directory).
 KEPT = {f"{RUNTIME}/ports", f"{RUNTIME}/relay.sock"}
@@ -72,8 +73,9 @@ def _firewall():
 def _descriptors():
     """Open descriptors of our programs, by kind.
 
-    Left out: wake-up descriptors (every worker thread that GLib keeps for later has one) and the
-    first inotify descriptor (GLib makes one when it first watches a file, and keeps it).
+    Left out: wake-up descriptors (every worker thread that GLib keeps for later has one), the first
+    inotify descriptor (GLib makes one when it first watches a file, and keeps it) and as many pipes as
+    the relay keeps for the next transfer (its pool's bound: eight).
     """
     for program in PROGRAMS:
         for pid in host.processes(program):
@@ -88,6 +90,8 @@ def _descriptors():
                 continue
             kinds.pop("anon_inode:[eventfd]", None)
             kinds["anon_inode:inotify"] -= 1
+            if program == "virt-forward-relay":
+                kinds["pipe:[N]"] -= min(kinds["pipe:[N]"], 2 * SPARE_PIPES)
             for kind in kinds.elements():
                 yield f"descriptor {program} {kind}"
 
