@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "base/address.h"
+#include "base/relay_endpoint.h"
 #include "core/desired.h"
 
 namespace vf {
 
 // Where the relay takes a forward's connections, and how many at once.
 struct RelayRoute {
-  std::vector<Endpoint> endpoints;  // in order of preference; empty: no way now
+  std::vector<RelayEndpoint> endpoints;  // in order of preference; empty: no way now
   std::uint32_t max_connections = 0;
   friend bool operator==(const RelayRoute&, const RelayRoute&) = default;
 };

@@ -33,13 +33,13 @@ std::vector<std::string> texts(const std::vector<DefinitionError>& errors, std::
 }
 
 // What a connection that failed with this errno says about the guest.
-void describe_failure(ForwardView& view, int error_number, const Endpoint& guest) {
+void describe_failure(ForwardView& view, int error_number, const RelayEndpoint& guest) {
   if (error_number == ECONNREFUSED) {
     view.state = ForwardState::no_listener;
-    view.reason = guest.text() + " refuses connections: nothing listens there in the guest";
+    view.reason = text(guest) + " refuses connections: nothing listens there in the guest";
   } else {
     view.state = ForwardState::failed;
-    view.reason = system_error(error_number, "connect to " + guest.text()).message;
+    view.reason = system_error(error_number, "connect to " + text(guest)).message;
   }
 }
 
@@ -78,11 +78,12 @@ void DomainRecord::set_addresses(std::vector<IpAddress> addresses) {
   assumption_timeout.reset();
 }
 
-void DomainRecord::assume_addresses(const std::vector<Endpoint>& endpoints) {
+void DomainRecord::assume_addresses(const std::vector<RelayEndpoint>& endpoints) {
   if (addresses_told_) return;
-  for (const Endpoint& endpoint : endpoints)
-    if (std::ranges::find(addresses_, endpoint.address) == addresses_.end())
-      addresses_.push_back(endpoint.address);
+  for (const RelayEndpoint& endpoint : endpoints)
+    if (const auto* inet = std::get_if<Endpoint>(&endpoint))
+      if (std::ranges::find(addresses_, inet->address) == addresses_.end())
+        addresses_.push_back(inet->address);
 }
 
 void DomainRecord::drop_assumed_addresses() {
@@ -234,7 +235,8 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
     return;
   }
   view.transport = route->transport;
-  view.guest_address = route->endpoints.front().address;
+  if (const auto* inet = std::get_if<Endpoint>(&route->endpoints.front()))
+    view.guest_address = inet->address;
   if (held->second.failing != 0)
     return describe_failure(view, held->second.failing, route->endpoints.front());
   if (!held->second.actual.served) {

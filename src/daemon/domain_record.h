@@ -56,7 +56,7 @@ class DomainRecord {
   void set_addresses(std::vector<IpAddress> addresses);
   // Addresses that an earlier daemon trusted in this run of the domain: they count until
   // set_addresses() or drop_assumed_addresses(). Nothing happens when there are addresses.
-  void assume_addresses(const std::vector<Endpoint>& endpoints);
+  void assume_addresses(const std::vector<RelayEndpoint>& endpoints);
   void drop_assumed_addresses();
 
   // Forwards of a start that is being prepared; they hold ports while the domain is not active.

@@ -28,7 +28,11 @@ std::vector<int> numbers(const std::vector<Fd>& fds) {
 }
 
 RelayForward relay_forward(const std::string& key, const RelayRoute& route) {
-  return {key, RelayTarget{route.endpoints}, route.max_connections};
+  RelayForward forward;
+  forward.key = key;
+  forward.target.endpoints = route.endpoints;
+  forward.max_connections = route.max_connections;
+  return forward;
 }
 
 std::optional<Endpoint> local_endpoint(const Fd& fd) {

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "relay/proxy_header.h"
+
 namespace vf {
 namespace {
 
@@ -21,6 +23,7 @@ constexpr std::uint32_t both_ways = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 constexpr std::size_t bulk_step = 1 << 20;
 constexpr std::size_t small_step = 64 << 10;
 constexpr std::chrono::milliseconds starved_delay{100};
+constexpr std::chrono::milliseconds backlog_delay{10};
 
 void set_option(int fd, int level, int name, int value) {
   setsockopt(fd, level, name, &value, sizeof value);
@@ -42,8 +45,8 @@ int pending_error(int fd) {
 }  // namespace
 
 Connection::Connection(RelayContext& context, Owner& owner,
-                       std::shared_ptr<const RelayTarget> target, Fd client)
-    : Timer(context.loop), context_(context), owner_(owner), target_(std::move(target)) {
+                       std::shared_ptr<const RelayForward> forward, Fd client)
+    : Timer(context.loop), context_(context), owner_(owner), forward_(std::move(forward)) {
   client_.fd = std::move(client);
 }
 
@@ -54,56 +57,90 @@ Connection::~Connection() {
 
 void Connection::start() {
   const auto watched = context_.loop.watch(client_.fd.get(), both_ways, client_);
-  if (!watched || target_->endpoints.empty()) return end(true);
+  if (!watched || forward_->target.endpoints.empty()) return end(true);
   connect();
 }
 
 void Connection::connect() {
   int error_number = 0;
-  for (; endpoint_ < target_->endpoints.size(); ++endpoint_) {
-    error_number = try_connect(target_->endpoints[endpoint_]);
+  const auto& endpoints = forward_->target.endpoints;
+  for (; endpoint_ < endpoints.size(); ++endpoint_, connect_until_ = 0) {
+    error_number = try_connect(endpoints[endpoint_]);
     if (error_number == EINPROGRESS) return arm(connect_timeout);
     if (error_number == 0) return connected();
+    if (error_number == EAGAIN && may_try_again()) return arm(backlog_delay);
   }
   guest_.fd.reset();
   owner_.missed_guest(error_number);
   end(true);
 }
 
-int Connection::try_connect(const Endpoint& endpoint) {
-  const SocketAddress address = SocketAddress::from(endpoint.address, endpoint.port);
-  guest_.fd.reset(socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+// 0, EINPROGRESS, or why not.
+int Connection::try_connect(const RelayEndpoint& endpoint) {
+  const auto address = socket_address(endpoint);
+  if (!address) return EINVAL;
+  const int family = address->storage.ss_family;
+  guest_.fd.reset(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!guest_.fd) return errno;
   const int fd = guest_.fd.get();
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  const int error_number = ::connect(fd, address.get(), address.length) < 0 ? errno : 0;
-  if (error_number != 0 && error_number != EINPROGRESS) return error_number;
+  if (family == AF_INET || family == AF_INET6) {
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  }
+  const int error_number = ::connect(fd, address->get(), address->length) < 0 ? errno : 0;
+  if (error_number != 0 && error_number != EINPROGRESS) {
+    guest_.fd.reset();
+    return error_number;
+  }
   if (!context_.loop.watch(fd, both_ways, guest_)) return ENOSPC;
   return error_number;
+}
+
+// A unix socket with a full backlog says so at once, where TCP would try again by itself.
+bool Connection::may_try_again() {
+  const gint64 now = g_get_monotonic_time();
+  if (connect_until_ == 0)
+    connect_until_ = now + std::chrono::microseconds(connect_timeout).count();
+  return now < connect_until_;
 }
 
 void Connection::connected() {
   disarm();
   state_ = State::flowing;
-  target_.reset();
+  if (forward_->proxy_protocol)
+    flow_.preface(proxy_header(client_.fd.get()), context_.loop.buffers());
+  idle_timeout_ = forward_->idle_timeout;
+  active_ = context_.loop.now();
+  forward_.reset();
   flow_.writable(Side::guest);
   flow_.writable(Side::client);
   owner_.reached_guest();
+  if (idle_timeout_ != 0) watch_idleness();
   pump();
 }
 
 void Connection::connect_failed(int error_number) {
   disarm();
   guest_.fd.reset();
-  if (++endpoint_ < target_->endpoints.size()) return connect();
+  connect_until_ = 0;
+  if (++endpoint_ < forward_->target.endpoints.size()) return connect();
   owner_.missed_guest(error_number);
   end(true);
 }
 
 void Connection::expired() {
-  if (state_ == State::connecting) connect_failed(ETIMEDOUT);
-  if (state_ == State::flowing) pump();
+  if (state_ == State::connecting && !guest_.fd) return connect();  // the backlog was full
+  if (state_ == State::connecting) return connect_failed(ETIMEDOUT);
+  if (state_ != State::flowing) return;
+  if (idle_timeout_ != 0 && context_.loop.now() - active_ >= idle_timeout_ * G_USEC_PER_SEC)
+    return end(true);
+  if (idle_timeout_ != 0) watch_idleness();
+  pump();
+}
+
+void Connection::watch_idleness() {
+  const gint64 idle = g_get_monotonic_time() - active_;
+  arm(std::chrono::microseconds(std::max<gint64>(idle_timeout_ * G_USEC_PER_SEC - idle, 0)));
 }
 
 void Connection::ready(Side side, std::uint32_t events) {
@@ -139,6 +176,8 @@ void Connection::carry_on() {
   const std::uint64_t to_client = flow_.carried(Side::guest);
   const Flow::Outcome outcome = flow_.pump(*this, context_.loop.buffers(), budget);
   owner_.carried(flow_.carried(Side::client) - to_guest, flow_.carried(Side::guest) - to_client);
+  if (flow_.carried(Side::client) != to_guest || flow_.carried(Side::guest) != to_client)
+    active_ = context_.loop.now();
   switch (outcome) {
     case Flow::Outcome::waits:
       return;

@@ -34,7 +34,7 @@ class Connection final : private FlowIo, private Task, private Timer {
   using Place = std::list<std::unique_ptr<Connection>>::iterator;
 
   // Takes two descriptors of the budget that the caller has set aside.
-  Connection(RelayContext& context, Owner& owner, std::shared_ptr<const RelayTarget> target,
+  Connection(RelayContext& context, Owner& owner, std::shared_ptr<const RelayForward> forward,
              Fd client);
   ~Connection() override;
 
@@ -68,20 +68,25 @@ class Connection final : private FlowIo, private Task, private Timer {
   End& at(Side side) { return side == Side::client ? client_ : guest_; }
   void ready(Side side, std::uint32_t events);
   void connect();
-  int try_connect(const Endpoint& endpoint);
+  int try_connect(const RelayEndpoint& endpoint);
+  bool may_try_again();
   void connected();
   void connect_failed(int error_number);
   void pump();
   void carry_on();
+  void watch_idleness();
   void end(bool reset);
 
   RelayContext& context_;
   Owner& owner_;
-  std::shared_ptr<const RelayTarget> target_;
+  std::shared_ptr<const RelayForward> forward_;  // until the guest is reached
   End client_{*this, Side::client};
   End guest_{*this, Side::guest};
   Flow flow_;
-  std::uint32_t endpoint_ = 0;  // that is being tried
+  std::uint32_t endpoint_ = 0;      // that is being tried
+  std::uint32_t idle_timeout_ = 0;  // seconds; 0: none
+  gint64 connect_until_ = 0;        // the endpoint that is being tried has this long
+  gint64 active_ = 0;               // when bytes were last carried
   State state_ = State::connecting;
 };
 

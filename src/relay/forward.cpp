@@ -29,11 +29,9 @@ Forward::~Forward() {
 }
 
 void Forward::redefine(RelayForward definition) {
-  const bool same_target = target_ && *target_ == definition.target;
-  definition_ = std::move(definition);
-  if (same_target) return;
-  target_ = std::make_shared<const RelayTarget>(definition_.target);
-  share_->proven = false;
+  const bool same_target = definition_ && definition_->target == definition.target;
+  definition_ = std::make_shared<const RelayForward>(std::move(definition));
+  if (!same_target) share_->proven = false;
 }
 
 void Forward::replace_listeners(std::vector<Listener::Socket> listeners) {
@@ -70,7 +68,7 @@ RelayCounters Forward::counters() const {
 
 void Forward::client(Fd socket) {
   ++counters_.accepted;
-  const auto bound = definition_.max_connections;
+  const auto bound = definition_->max_connections;
   if (share_->connections.fetch_add(1) >= bound && bound != 0) {
     share_->connections.fetch_sub(1);
     const linger now{1, 0};
@@ -84,7 +82,7 @@ void Forward::client(Fd socket) {
   }
   Connection::Owner& owner = *this;
   connections_.push_front(
-      std::make_unique<Connection>(context_, owner, target_, std::move(socket)));
+      std::make_unique<Connection>(context_, owner, definition_, std::move(socket)));
   Connection& connection = *connections_.front();
   connection.place = connections_.begin();
   connection.start();

@@ -40,8 +40,8 @@ class Forward final : private Connection::Owner, private Timer {
   // Resets all connections.
   void cut();
 
-  const std::string& key() const { return definition_.key; }
-  const RelayForward& definition() const { return definition_; }
+  const std::string& key() const { return definition_->key; }
+  const RelayForward& definition() const { return *definition_; }
   bool drained() const { return listeners_.empty() && connections_.empty(); }
   RelayCounters counters() const;
 
@@ -57,8 +57,7 @@ class Forward final : private Connection::Owner, private Timer {
   bool may_tell(gint64& told) const;
 
   RelayContext& context_;
-  RelayForward definition_;
-  std::shared_ptr<const RelayTarget> target_;
+  std::shared_ptr<const RelayForward> definition_;
   std::shared_ptr<ForwardShare> share_;
   std::function<void(Forward&)> on_drained_;
   std::vector<std::unique_ptr<Listener>> listeners_;

@@ -33,7 +33,7 @@ Result<RelayAdd> forward(const ListenArgument& from, const ConnectArgument& to) 
   if (!at) return Unexpected(system_error(errno, "getsockname"));
   RelayAdd add;
   add.forward.key = "tcp:" + at->text() + " -> tcp:" + text(to.endpoint);
-  add.forward.target.endpoints.push_back(std::get<Endpoint>(to.endpoint));
+  add.forward.target.endpoints.push_back(to.endpoint);
   add.listeners.push_back(std::move(socket));
   return add;
 }

@@ -14,7 +14,7 @@ Result<Route> TcpTransport::route(const GuestReach& guest, const ForwardDefiniti
   for (const IpAddress& address : guest.addresses) {
     const bool same = forward.guest_address &&
                       std::ranges::equal(forward.guest_address->bytes(), address.bytes());
-    if (!forward.guest_address || same) route.endpoints.push_back({address, ports->low()});
+    if (!forward.guest_address || same) route.endpoints.push_back(Endpoint{address, ports->low()});
   }
   if (!route.endpoints.empty()) return route;
   if (!guest.bridged)

@@ -25,7 +25,7 @@ struct GuestReach {
 
 struct Route {
   Transport transport = Transport::tcp;
-  std::vector<Endpoint> endpoints;
+  std::vector<RelayEndpoint> endpoints;
   friend bool operator==(const Route&, const Route&) = default;
 };
 

@@ -5,8 +5,10 @@
 
 #include "wire/relay.h"
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -18,7 +20,7 @@ constexpr std::size_t header_bytes = sizeof(std::uint32_t) + 2 * sizeof(std::uin
 
 // The kind on the wire is the place in RelayMessage, counted from 1: append only.
 
-enum class EndpointKind : std::uint8_t { tcp4 = 1, tcp6 = 2 };
+enum class EndpointKind : std::uint8_t { inet4 = 1, inet6 = 2, unix_socket = 3, vsock = 4 };
 
 class Writer {
  public:
@@ -41,16 +43,33 @@ class Writer {
   void forward(const RelayForward& forward) {
     key(forward.key);
     number(forward.max_connections);
+    number(forward.max_domain_connections);
+    number(forward.idle_timeout);
+    number(forward.protocol);
+    number(static_cast<std::uint8_t>(forward.proxy_protocol));
     number(static_cast<std::uint8_t>(forward.target.endpoints.size()));
-    for (const Endpoint& endpoint : forward.target.endpoints) {
-      number(endpoint.address.is_v4() ? EndpointKind::tcp4 : EndpointKind::tcp6);
-      number(endpoint.port.number());
-      raw(endpoint.address.bytes());
-      if (!endpoint.address.is_v4()) number(endpoint.address.scope());
-    }
+    for (const RelayEndpoint& one : forward.target.endpoints)
+      std::visit([this](const auto& typed) { endpoint(typed); }, one);
   }
 
  private:
+  void endpoint(const Endpoint& endpoint) {
+    number(endpoint.address.is_v4() ? EndpointKind::inet4 : EndpointKind::inet6);
+    number(endpoint.port.number());
+    raw(endpoint.address.bytes());
+    if (!endpoint.address.is_v4()) number(endpoint.address.scope());
+  }
+  void endpoint(const UnixEndpoint& endpoint) {
+    number(EndpointKind::unix_socket);
+    number(static_cast<std::uint8_t>(endpoint.path.size()));
+    raw({reinterpret_cast<const std::uint8_t*>(endpoint.path.data()), endpoint.path.size()});
+  }
+  void endpoint(const VsockEndpoint& endpoint) {
+    number(EndpointKind::vsock);
+    number(endpoint.cid);
+    number(endpoint.port);
+  }
+
   std::vector<std::uint8_t>& bytes_;
 };
 
@@ -61,7 +80,6 @@ class Reader {
 
   bool failed() const { return failed_; }
   bool complete() const { return !failed_ && rest_.empty(); }
-  void fail() { failed_ = true; }
 
   std::span<const std::uint8_t> raw(std::size_t length) {
     if (failed_ || length > rest_.size()) {
@@ -86,29 +104,65 @@ class Reader {
     const auto taken = raw(length);
     return std::string(taken.begin(), taken.end());
   }
+  // One of the values from 0 to `last`.
+  template <typename T>
+  T choice(T last) {
+    const auto value = number<std::uint8_t>();
+    if (value > static_cast<std::uint8_t>(last)) failed_ = true;
+    return static_cast<T>(value);
+  }
   RelayForward forward() {
     RelayForward forward;
     forward.key = key();
     forward.max_connections = number<std::uint32_t>();
+    forward.max_domain_connections = number<std::uint32_t>();
+    forward.idle_timeout = number<std::uint32_t>();
+    forward.protocol = choice<RelayProtocol>(RelayProtocol::datagram);
+    forward.proxy_protocol = choice<std::uint8_t>(1) != 0;
     const auto count = number<std::uint8_t>();
     if (count > relay_max_endpoints) failed_ = true;
     for (unsigned i = 0; i < count && !failed_; ++i)
-      endpoint(forward.target);
+      if (auto read = endpoint()) forward.target.endpoints.push_back(std::move(*read));
     return forward;
   }
 
  private:
-  void endpoint(RelayTarget& target) {
-    const auto kind = number<std::uint8_t>();
+  std::optional<RelayEndpoint> endpoint() {
+    std::optional<RelayEndpoint> read;
+    switch (static_cast<EndpointKind>(number<std::uint8_t>())) {
+      case EndpointKind::inet4:
+        read = inet(4);
+        break;
+      case EndpointKind::inet6:
+        read = inet(16);
+        break;
+      case EndpointKind::unix_socket: {
+        const auto path = raw(number<std::uint8_t>());
+        read = UnixEndpoint{std::string(path.begin(), path.end())};
+        if (!socket_address(*read)) failed_ = true;
+        break;
+      }
+      case EndpointKind::vsock: {
+        const auto cid = number<std::uint32_t>();
+        read = VsockEndpoint{cid, number<std::uint32_t>()};
+        break;
+      }
+      default:
+        failed_ = true;
+    }
+    return failed_ ? std::nullopt : read;
+  }
+  std::optional<RelayEndpoint> inet(std::size_t length) {
     const auto port = Port::from(number<std::uint16_t>());
-    const bool v4 = kind == static_cast<std::uint8_t>(EndpointKind::tcp4);
-    if (!v4 && kind != static_cast<std::uint8_t>(EndpointKind::tcp6)) failed_ = true;
-    const auto address_bytes = raw(v4 ? 4 : 16);
-    const auto scope = v4 ? 0 : number<std::uint32_t>();
+    const auto address_bytes = raw(length);
+    const auto scope = length == 4 ? 0 : number<std::uint32_t>();
     const auto address = IpAddress::from_bytes(address_bytes, scope);
     // A scope where there is none to be would be lost.
-    if (!port || !address || address->scope() != scope) failed_ = true;
-    if (!failed_) target.endpoints.push_back({*address, *port});
+    if (!port || !address || address->scope() != scope) {
+      failed_ = true;
+      return std::nullopt;
+    }
+    return Endpoint{*address, *port};
   }
 
   std::span<const std::uint8_t> rest_;
@@ -119,7 +173,10 @@ bool fits(const std::string& key) {
   return !key.empty() && key.size() <= relay_key_max_bytes;
 }
 bool fits(const RelayForward& forward) {
-  return fits(forward.key) && forward.target.endpoints.size() <= relay_max_endpoints;
+  const auto& endpoints = forward.target.endpoints;
+  return fits(forward.key) && endpoints.size() <= relay_max_endpoints &&
+         std::ranges::all_of(endpoints,
+                             [](const auto& one) { return socket_address(one).has_value(); });
 }
 
 // For each kind: is it within the limits, what it looks like, and what it was.
@@ -169,9 +226,7 @@ struct Codec<RelayRemove> {
   static RelayRemove read(Reader& from, std::vector<Fd>&) {
     RelayRemove remove;
     remove.key = from.key();
-    const auto removal = from.number<std::uint8_t>();
-    if (removal > static_cast<std::uint8_t>(RelayRemoval::drain)) from.fail();
-    remove.removal = static_cast<RelayRemoval>(removal);
+    remove.removal = from.choice(RelayRemoval::drain);
     return remove;
   }
 };
@@ -209,9 +264,7 @@ struct Codec<RelayHeld> {
   static RelayHeld read(Reader& from, std::vector<Fd>& fds) {
     RelayHeld held;
     held.forward = from.forward();
-    const auto proven = from.number<std::uint8_t>();
-    if (proven > 1) from.fail();
-    held.proven = proven == 1;
+    held.proven = from.choice<std::uint8_t>(1) != 0;
     held.listeners = std::exchange(fds, {});
     for (std::size_t i = 0; i < held.listeners.size(); ++i)
       held.cookies.push_back(from.number<std::uint64_t>());

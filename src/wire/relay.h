@@ -27,33 +27,40 @@
 
 #include "base/address.h"
 #include "base/fd.h"
+#include "base/relay_endpoint.h"
 #include "base/result.h"
 
 namespace vf {
 
-// Where a forward's connections go: the addresses in order of preference. Empty: there is no way
+// Where a forward's connections go: the endpoints in order of preference. Empty: there is no way
 // now, and a client gets a reset.
 struct RelayTarget {
-  std::vector<Endpoint> endpoints;
+  std::vector<RelayEndpoint> endpoints;
   friend bool operator==(const RelayTarget&, const RelayTarget&) = default;
 };
 
-// A forward as the relay serves it. `key` names it across restarts: "UUID/ID", 1 to 512 bytes.
+enum class RelayProtocol : std::uint8_t { stream, datagram };
+
+// A forward as the relay serves it. `key` names it across restarts: "UUID/ID", 1 to 512 bytes; the
+// forwards whose keys begin with the same UUID are those of one domain.
 struct RelayForward {
   std::string key;
   RelayTarget target;
-  std::uint32_t max_connections = 0;  // 0: no bound
+  std::uint32_t max_connections = 0;  // at once; of datagrams: clients. 0: no bound
+  RelayProtocol protocol = RelayProtocol::stream;
+  bool proxy_protocol = false;  // streams only: a PROXY header, version 2, goes ahead of the bytes
+  std::uint32_t idle_timeout = 0;            // seconds; 0: the protocol's usual
+  std::uint32_t max_domain_connections = 0;  // of all streams of the domain. 0: no bound
   friend bool operator==(const RelayForward&, const RelayForward&) = default;
 };
 
-inline constexpr std::uint32_t relay_protocol_version = 1;
+inline constexpr std::uint32_t relay_protocol_version = 2;
 inline constexpr std::size_t relay_packet_max_bytes = 64 * 1024;
 inline constexpr std::size_t relay_packet_max_fds = 253;  // SCM_MAX_FD
 inline constexpr std::size_t relay_key_max_bytes = 512;
 inline constexpr std::size_t relay_max_endpoints = 64;
 
-// What a relay of this version may do beyond its minimum. None yet: a relay that reaches guests by
-// more than TCP will say so here.
+// What a relay of this version may do beyond its minimum. None yet.
 enum class RelayCapability : std::uint32_t {};
 
 struct RelayHello {

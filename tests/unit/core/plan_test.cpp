@@ -95,7 +95,7 @@ TEST(Plan, AReservationAloneIsNotServed) {
 
 TEST(Plan, AnotherRouteIsAnUpdateThatCutsNothing) {
   DesiredForward moved = desired("a", claim(80));
-  moved.route.endpoints = {{*IpAddress::parse("192.0.2.7"), port(80)}};
+  moved.route.endpoints = {Endpoint{*IpAddress::parse("192.0.2.7"), port(80)}};
   const Plan plan = vf::plan({moved}, {actual("a", claim(80), 80)});
   EXPECT_EQ(keys(plan.update), Keys{"a"});
   EXPECT_TRUE(plan.remove.empty());

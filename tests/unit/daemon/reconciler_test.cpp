@@ -69,7 +69,7 @@ TEST_F(ReconcilerTest, ADomainsLife) {
 
   reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.7")});
   EXPECT_THAT(relay.take(), ElementsAre("~" + key_));
-  EXPECT_EQ(relay.forwards[key_].target.endpoints.front().text(), "192.0.2.7:80");
+  EXPECT_EQ(text(relay.forwards[key_].target.endpoints.front()), "192.0.2.7:80");
   EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
   EXPECT_FALSE(view("web-uuid", id_).proven);
 

@@ -390,7 +390,7 @@ TEST_F(RelayClientTest, AnotherProtocolVersionIsRefusedByName) {
   ASSERT_GT(send(peer.get(), packet.bytes.data(), packet.bytes.size(), 0), 0);
   ASSERT_TRUE(run_until([&] { return recorder_.lost == 1; }));
   EXPECT_EQ(recorder_.reason,
-            "relay: the relay that runs (pid 4711) speaks protocol 2, this daemon 1: restart "
+            "relay: the relay that runs (pid 4711) speaks protocol 3, this daemon 2: restart "
             "virt-forward-relay");
   EXPECT_EQ(recorder_.ready, 0);
 }

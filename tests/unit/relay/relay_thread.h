@@ -98,11 +98,13 @@ class RelayThread {
   }
 
   // Its listener is the relay's alone; where clients connect.
-  Endpoint add(const std::string& key, std::vector<Endpoint> targets,
+  Endpoint add(const std::string& key, std::vector<RelayEndpoint> targets,
                std::uint32_t max_connections = 0, int backlog = 128) {
-    Fd listener = listening_socket(backlog);
+    return add({key, {std::move(targets)}, max_connections}, listening_socket(backlog));
+  }
+  Endpoint add(RelayForward forward, Fd listener) {
     const Endpoint host = local_endpoint(listener.get());
-    ServedAdd addition{{key, {std::move(targets)}, max_connections},
+    ServedAdd addition{std::move(forward),
                        std::make_shared<ForwardShare>(),
                        {std::make_shared<const Fd>(std::move(listener))}};
     call([&](ServedForwards& table, Loop&) { table.apply(std::move(addition)); });

@@ -25,8 +25,8 @@ TEST(TcpTransport, EveryProvenAddressInOrder) {
   const auto route = TcpTransport().route(guest({"192.0.2.7", "2001:db8::7"}), forward_to(80));
   ASSERT_TRUE(route);
   ASSERT_EQ(route->endpoints.size(), 2u);
-  EXPECT_EQ(route->endpoints[0].text(), "192.0.2.7:80");
-  EXPECT_EQ(route->endpoints[1].text(), "[2001:db8::7]:80");
+  EXPECT_EQ(text(route->endpoints[0]), "192.0.2.7:80");
+  EXPECT_EQ(text(route->endpoints[1]), "[2001:db8::7]:80");
 }
 
 TEST(TcpTransport, AGuestAddressMustBeProven) {
@@ -36,7 +36,7 @@ TEST(TcpTransport, AGuestAddressMustBeProven) {
   const auto route = TcpTransport().route(guest({"192.0.2.7", "192.0.2.8"}), forward);
   ASSERT_TRUE(route);
   ASSERT_EQ(route->endpoints.size(), 1u);
-  EXPECT_EQ(route->endpoints[0].text(), "192.0.2.8:80");
+  EXPECT_EQ(text(route->endpoints[0]), "192.0.2.8:80");
 }
 
 // A definition cannot aim the relay at the host's own loopback.

@@ -18,11 +18,19 @@ Fd some_fd() {
 }
 
 RelayForward sample_forward() {
-  return {"uuid/tcp:8080:80",
-          {{{IpAddress::v4({192, 168, 122, 7}), *Port::from(80)},
-            {IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, 4),
-             *Port::from(65535)}}},
-          1000};
+  RelayForward forward;
+  forward.key = "uuid/tcp:8080:80";
+  forward.target.endpoints = {
+      Endpoint{IpAddress::v4({192, 168, 122, 7}), *Port::from(80)},
+      Endpoint{IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, 4),
+               *Port::from(65535)},
+      UnixEndpoint{"/run/web.sock"}, UnixEndpoint{"@web"}, VsockEndpoint{3, 1010}};
+  forward.max_connections = 1000;
+  forward.protocol = RelayProtocol::datagram;
+  forward.proxy_protocol = true;
+  forward.idle_timeout = 90;
+  forward.max_domain_connections = 5000;
+  return forward;
 }
 
 template <typename T>
@@ -124,7 +132,11 @@ TEST(RelayWire, WhatIsOutOfBoundsIsNotSent) {
   RelayMessage no_cookie = RelayHeld{sample_forward(), false, {1}, {}};
   EXPECT_FALSE(packet.append(no_key));
   EXPECT_FALSE(packet.append(long_key));
+  RelayForward long_path = sample_forward();
+  long_path.target.endpoints = {UnixEndpoint{std::string(108, 'p')}};
+  RelayMessage path = RelayUpdate{long_path};
   EXPECT_FALSE(packet.append(many_endpoints));
+  EXPECT_FALSE(packet.append(path));
   EXPECT_FALSE(packet.append(no_cookie));
   EXPECT_TRUE(packet.empty());
 }
@@ -186,22 +198,30 @@ TEST(RelayWire, OutOfRangeNumbersAreRejected) {
     return !decode_relay_packet(packet.bytes, {});
   };
   const auto update = [] {
-    return packet_of(RelayUpdate{{"k", {{{IpAddress::loopback4(), *Port::from(1)}}}, 0}});
+    return packet_of(RelayUpdate{{"k", {{Endpoint{IpAddress::loopback4(), *Port::from(1)}}}, 0}});
   };
-  // header 8, key length 2, key 1, bound 4, count 1, kind 1, port 2, address 4
+  // header 8, key length 2, key 1, three numbers 12, protocol 1, proxy 1, count 1, kind 1, port 2,
+  // address 4
   EXPECT_TRUE(rejected(update(), 4, 99)) << "kind of message";
   EXPECT_TRUE(rejected(update(), 8, 0)) << "length of key";
   EXPECT_TRUE(rejected(update(), 9, 0xff)) << "length of key";
-  EXPECT_TRUE(rejected(update(), 15, 2)) << "endpoints";
-  EXPECT_TRUE(rejected(update(), 15, 255)) << "endpoints";
-  EXPECT_TRUE(rejected(update(), 16, 3)) << "kind of endpoint";
-  EXPECT_TRUE(rejected(update(), 16, 2)) << "kind of endpoint of another length";
-  EXPECT_TRUE(rejected(update(), 17, 0)) << "port 0";
+  EXPECT_TRUE(rejected(update(), 23, 2)) << "protocol";
+  EXPECT_TRUE(rejected(update(), 24, 2)) << "proxy protocol";
+  EXPECT_TRUE(rejected(update(), 25, 2)) << "endpoints";
+  EXPECT_TRUE(rejected(update(), 25, 255)) << "endpoints";
+  EXPECT_TRUE(rejected(update(), 26, 0)) << "kind of endpoint";
+  EXPECT_TRUE(rejected(update(), 26, 5)) << "kind of endpoint";
+  EXPECT_TRUE(rejected(update(), 26, 2)) << "kind of endpoint of another length";
+  EXPECT_TRUE(rejected(update(), 27, 0)) << "port 0";
+  const auto unix_path = [] { return packet_of(RelayUpdate{{"k", {{UnixEndpoint{"/p"}}}, 0}}); };
+  EXPECT_TRUE(rejected(unix_path(), 27, 0)) << "no path";
+  EXPECT_TRUE(rejected(unix_path(), 29, 0)) << "NUL in a path";
   const IpAddress global = *IpAddress::parse("2001:db8::1");
-  EXPECT_TRUE(rejected(packet_of(RelayUpdate{{"k", {{{global, *Port::from(1)}}}, 0}}), 35, 1))
+  EXPECT_TRUE(
+      rejected(packet_of(RelayUpdate{{"k", {{Endpoint{global, *Port::from(1)}}}, 0}}), 45, 1))
       << "scope of an address that has none";
   EXPECT_TRUE(rejected(packet_of(RelayRemove{"k", RelayRemoval::cut}), 11, 2)) << "removal";
-  EXPECT_TRUE(rejected(packet_of(RelayHeld{{"k", {}, 0}, false, {}, {}}), 16, 2)) << "proven";
+  EXPECT_TRUE(rejected(packet_of(RelayHeld{{"k", {}, 0}, false, {}, {}}), 26, 2)) << "proven";
 }
 
 TEST(RelayWire, RandomDamageNeverBreaksTheDecoder) {
