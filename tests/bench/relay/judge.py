@@ -15,11 +15,8 @@ def interval(ratios):
     return medians[int(RESAMPLES * 0.025)], medians[int(RESAMPLES * 0.975) - 1]
 
 
-def verdict(median, upper, goal=None):
-    if goal is not None and median >= goal:
-        return f"at least {goal}"
-    word = "first or equal" if upper >= 1.0 and median >= 0.95 else "behind" if median >= 0.9 else "below 0.9"
-    return word if goal is None else f"{word}, wanted {goal}"
+def verdict(median, upper):
+    return "first or equal" if upper >= 1.0 and median >= 0.95 else "behind" if median >= 0.9 else "below 0.9"
 
 
 class Samples:
@@ -52,17 +49,37 @@ def best_peer(samples, names, line):
     return (min if line.lower else max)(known, key=known.get)
 
 
+def ratios(samples, peer, line):
+    """Ours to the peer's, above 1 where ours is better."""
+    pairs = samples.pairs(OURS, peer, line.key)
+    return [(theirs / ours if line.lower else ours / theirs) for ours, theirs in pairs
+            if (ours if line.lower else theirs) > 0]
+
+
 def compare(samples, names, line):
     """(best peer, median ratio, interval) or None where there is nothing to compare."""
     best = best_peer(samples, names, line)
-    if best is None or not line.judged:
-        return None
-    pairs = samples.pairs(OURS, best, line.key)
-    ratios = [(theirs / ours if line.lower else ours / theirs) for ours, theirs in pairs
-              if (ours if line.lower else theirs) > 0]
-    if not ratios:
-        return None
-    return best, statistics.median(ratios), interval(ratios)
+    found = ratios(samples, best, line) if best and line.judged else []
+    return (best, statistics.median(found), interval(found)) if found else None
+
+
+def reaches_goal(samples, line):
+    """The verdict on a ratio to a certain peer."""
+    peer, wanted = line.goal
+    found = ratios(samples, peer, line)
+    if not found:
+        return f", nothing to compare with {peer}"
+    median = statistics.median(found)
+    return f", {median:.2f} of {peer}" + ("" if median >= wanted else f" (wanted {wanted})")
+
+
+def bounded(value, line):
+    """The verdict on a figure of ours that has a bound of its own."""
+    if value is None or (line.most is None and line.least is None):
+        return ""
+    bound = f"at most {line.most:g}" if line.most is not None else f"at least {line.least:g}"
+    kept = value <= line.most if line.most is not None else value >= line.least
+    return bound if kept else f"wanted {bound}"
 
 
 def counted(samples, names, line):
@@ -76,11 +93,12 @@ def counted(samples, names, line):
 def cell(samples, name, line):
     value = samples.median(name, line.key)
     if value is None:
-        return "failed" if samples.rounds.get(name) else "–"
+        return "–" if any(samples.rounds.get(name, [])) else "failed"
     text = line.show.format(value * line.scale)
     if line.note and samples.median(name, line.note) is not None:
         text += f" ({line.note_show.format(samples.median(name, line.note))})"
-    return text
+    failed = samples.rounds[name].count(None)
+    return f"{text} (failed {failed} of {len(samples.rounds[name])})" if failed else text
 
 
 def table_line(samples, row, line):
@@ -96,9 +114,9 @@ def table_line(samples, row, line):
         cells += ["", counted(samples, names, line)]
     elif compared:
         _, median, (lower, upper) = compared
-        cells += [f"{median:.2f} [{lower:.2f}, {upper:.2f}]", verdict(median, upper, line.goal)]
+        cells += [f"{median:.2f} [{lower:.2f}, {upper:.2f}]", verdict(median, upper) + (reaches_goal(samples, line) if line.goal else "")]
     else:
-        cells += ["", ""]
+        cells += ["", bounded(samples.median(OURS, line.key), line)]
     return "| " + " | ".join(cells) + " |"
 
 
