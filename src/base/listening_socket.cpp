@@ -26,6 +26,28 @@ std::variant<Fd, ListenFailure> listen_tcp(const IpAddress& address, std::option
   return fd;
 }
 
+namespace {
+
+std::variant<Fd, ListenFailure> listen_stream(const RelayEndpoint& at) {
+  const auto local = socket_address(at);
+  if (!local) return ListenFailure{EINVAL, "address"};
+  Fd fd(::socket(local->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return ListenFailure{errno, "socket"};
+  if (::bind(fd.get(), local->get(), local->length) < 0) return ListenFailure{errno, "bind"};
+  if (::listen(fd.get(), backlog) < 0) return ListenFailure{errno, "listen"};
+  return fd;
+}
+
+}  // namespace
+
+std::variant<Fd, ListenFailure> listen_abstract(const UnixEndpoint& name) {
+  return listen_stream(name);
+}
+
+std::variant<Fd, ListenFailure> listen_vsock(const VsockEndpoint& at) {
+  return listen_stream(at);
+}
+
 std::optional<Endpoint> local_endpoint(const Fd& socket) {
   SocketAddress local;
   local.length = sizeof local.storage;

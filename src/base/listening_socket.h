@@ -12,6 +12,7 @@
 
 #include "base/address.h"
 #include "base/fd.h"
+#include "base/relay_endpoint.h"
 
 namespace vf {
 
@@ -24,6 +25,11 @@ struct ListenFailure {
 // A TCP socket that listens, for IPv6 clients only where the address is IPv6. No port: the kernel
 // chooses.
 std::variant<Fd, ListenFailure> listen_tcp(const IpAddress& address, std::optional<Port> port);
+
+// A unix stream socket with a name in the abstract namespace.
+std::variant<Fd, ListenFailure> listen_abstract(const UnixEndpoint& name);
+
+std::variant<Fd, ListenFailure> listen_vsock(const VsockEndpoint& at);
 
 // Nothing for a socket that is not bound to a port.
 std::optional<Endpoint> local_endpoint(const Fd& socket);

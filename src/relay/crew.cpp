@@ -143,7 +143,7 @@ Result<void> Crew::push(Change change) {
 Result<void> Crew::stage(RelayAdd add) {
   for (const Fd& listener : add.listeners)
     if (!Listener::serves(listener.get()))
-      return Unexpected(ErrorCode::invalid_argument, "not a listening TCP socket");
+      return Unexpected(ErrorCode::invalid_argument, "not a listening stream socket");
   return push(std::move(add));
 }
 
@@ -160,6 +160,23 @@ void Crew::forget(const std::string& key) {
   if (found == entries_.end()) return;
   descriptors_.give_back(found->second.listeners.size());
   entries_.erase(found);
+  if (entries_.empty())
+    std::erase_if(domains_, [](const auto& one) { return one.second.expired(); });
+}
+
+// A domain's part lives as long as its forwards and their connections.
+std::shared_ptr<ForwardShare> Crew::share_of(const std::string& key) {
+  const auto before = entries_.find(key);
+  if (before != entries_.end()) return before->second.share;
+  if (domains_.size() > 2 * entries_.size() + 64)
+    std::erase_if(domains_, [](const auto& one) { return one.second.expired(); });
+  auto share = std::make_shared<ForwardShare>();
+  std::weak_ptr<DomainShare>& domain = domains_[key.substr(0, key.find('/'))];
+  if (auto known = domain.lock())
+    share->domain = std::move(known);
+  else
+    domain = share->domain;
+  return share;
 }
 
 void Crew::commit(std::function<void()> applied) {
@@ -168,9 +185,7 @@ void Crew::commit(std::function<void()> applied) {
   for (Change& change : std::exchange(staged_, {})) {
     if (auto* add = std::get_if<RelayAdd>(&change)) {
       const std::string key = add->forward.key;
-      const auto before = entries_.find(key);
-      const auto share = before == entries_.end() ? std::make_shared<ForwardShare>()
-                                                  : std::move(before->second.share);
+      const auto share = share_of(key);
       forget(key);
       Entry entry{add->forward, share, {}};
       for (Fd& listener : add->listeners)

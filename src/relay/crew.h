@@ -70,12 +70,14 @@ class Crew final {
   Crew(DescriptorBudget& descriptors, RelayEvents& events);
   Result<void> push(Change change);
   void forget(const std::string& key);
+  std::shared_ptr<ForwardShare> share_of(const std::string& key);
 
   Ref<GMainContext> context_;
   DescriptorBudget& descriptors_;
   RelayEvents& events_;
   std::vector<Change> staged_;
   std::map<std::string, Entry> entries_;
+  std::map<std::string, std::weak_ptr<DomainShare>> domains_;
   std::vector<std::unique_ptr<Hand>> hands_;
   // Expires with this object: what a thread posts is dropped then.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -2,9 +2,14 @@
 
 #include "relay/endpoint_argument.h"
 
+#include <grp.h>
+#include <linux/vm_sockets.h>
 #include <net/if.h>
+#include <pwd.h>
 
+#include <charconv>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "base/printable.h"
@@ -18,16 +23,21 @@ class Parser {
 
   Result<ListenArgument> listen() const {
     const auto [kind, rest] = split();
-    if (kind != "tcp") return unknown_kind();
-    return inet(rest);
+    if (kind == "tcp") return as<ListenArgument>(inet(rest));
+    if (kind == "unix") return as<ListenArgument>(unix_listen(rest));
+    if (kind == "vsock") return as<ListenArgument>(vsock(rest, true));
+    return unknown_kind();
   }
-  Result<ConnectArgument> connect() const {
+
+  Result<RelayEndpoint> connect() const {
     const auto [kind, rest] = split();
+    if (kind == "unix") return as<RelayEndpoint>(unix_socket(rest));
+    if (kind == "vsock") return as<RelayEndpoint>(vsock(rest, false));
     if (kind != "tcp") return unknown_kind();
     const auto parsed = inet(rest);
     if (!parsed) return Unexpected(parsed.error());
     if (!parsed->port) return wrong("port 0 is nothing to connect to");
-    return ConnectArgument{Endpoint{parsed->address, *parsed->port}};
+    return RelayEndpoint(Endpoint{parsed->address, *parsed->port});
   }
 
  private:
@@ -37,13 +47,19 @@ class Parser {
     return {text_.substr(0, colon), text_.substr(colon + 1)};
   }
 
+  template <typename To, typename From>
+  static Result<To> as(Result<From> parsed) {
+    if (!parsed) return Unexpected(std::move(parsed).error());
+    return To(std::move(*parsed));
+  }
+
   Unexpected wrong(std::string_view what) const {
     return Unexpected(ErrorCode::invalid_argument,
                       '"' + printable(text_, 200) + "\": " + std::string(what));
   }
   Unexpected unknown_kind() const { return wrong("an endpoint is written tcp:ADDRESS:PORT"); }
 
-  Result<ListenArgument> inet(std::string_view rest) const {
+  Result<InetListen> inet(std::string_view rest) const {
     const auto colon = rest.rfind(':');
     if (colon == std::string_view::npos || rest.ends_with(']')) return wrong("the port is missing");
     std::string_view host = rest.substr(0, colon);
@@ -56,11 +72,11 @@ class Parser {
       return wrong(bracketed
                        ? "only an IPv6 address is written in brackets"
                        : "an IPv6 address is written in brackets: [" + std::string(host) + "]");
-    if (port == "0") return ListenArgument{*address, std::nullopt};
+    if (port == "0") return InetListen{*address, std::nullopt};
     const auto number = Port::parse(port);
     if (!number)
       return wrong("\"" + printable(port, 40) + "\" is not a port (a number from 1 to 65535)");
-    return ListenArgument{*address, number};
+    return InetListen{*address, number};
   }
 
   Result<IpAddress> literal(std::string_view host) const {
@@ -82,6 +98,75 @@ class Parser {
     return *IpAddress::from_bytes(address->bytes(), index);
   }
 
+  Result<UnixEndpoint> unix_socket(std::string_view path) const {
+    const UnixEndpoint endpoint{std::string(path)};
+    if (path.empty() || path == "@") return wrong("the path is missing");
+    if (!endpoint.abstract() && !path.starts_with('/'))
+      return wrong("a path begins with / (and a name in the abstract namespace with @)");
+    if (!socket_address(endpoint)) return wrong("a socket's path has at most 107 bytes");
+    return endpoint;
+  }
+
+  Result<UnixListen> unix_listen(std::string_view rest) const {
+    const auto endpoint = unix_socket(rest.substr(0, rest.find(',')));
+    if (!endpoint) return Unexpected(endpoint.error());
+    UnixListen listen{*endpoint};
+    while (rest.find(',') != std::string_view::npos) {
+      rest.remove_prefix(rest.find(',') + 1);
+      const auto set = option(rest.substr(0, rest.find(',')), listen.access);
+      if (!set) return Unexpected(set.error());
+      if (endpoint->abstract()) return wrong("an abstract name has no file: no mode, no owner");
+    }
+    return listen;
+  }
+
+  Result<void> option(std::string_view setting, SocketAccess& access) const {
+    const auto equals = setting.find('=');
+    const std::string_view name = setting.substr(0, equals);
+    const std::string value(equals == std::string_view::npos ? "" : setting.substr(equals + 1));
+    if (name == "mode") {
+      unsigned mode = 0;
+      const char* const end = value.data() + value.size();
+      const auto read = std::from_chars(value.data(), end, mode, 8);
+      if (value.empty() || read.ptr != end || read.ec != std::errc() || mode > 0777)
+        return wrong("mode=" + printable(value, 40) + " is not a mode, such as 0660");
+      access.mode = mode;
+    } else if (name == "user") {
+      const passwd* const entry = getpwnam(value.c_str());
+      if (!entry) return wrong("no user \"" + printable(value, 40) + '"');
+      access.user = entry->pw_uid;
+    } else if (name == "group") {
+      const ::group* const entry = getgrnam(value.c_str());
+      if (!entry) return wrong("no group \"" + printable(value, 40) + '"');
+      access.group = entry->gr_gid;
+    } else {
+      return wrong("unknown option \"" + printable(setting, 40) +
+                   "\": there are mode=, user=, group=");
+    }
+    return {};
+  }
+
+  Result<VsockEndpoint> vsock(std::string_view rest, bool listens) const {
+    const auto colon = rest.find(':');
+    if (colon == std::string_view::npos) return wrong("the port is missing");
+    VsockEndpoint endpoint;
+    const std::string_view cid = rest.substr(0, colon);
+    if (listens && cid == "any")
+      endpoint.cid = VMADDR_CID_ANY;
+    else if (!number(cid, endpoint.cid) || endpoint.cid == VMADDR_CID_ANY)
+      return wrong("\"" + printable(cid, 40) + "\" is not a CID (a number" +
+                   (listens ? ", or any)" : ")"));
+    if (!number(rest.substr(colon + 1), endpoint.port) || endpoint.port == VMADDR_PORT_ANY)
+      return wrong("\"" + printable(rest.substr(colon + 1), 40) + "\" is not a vsock port");
+    return endpoint;
+  }
+
+  static bool number(std::string_view digits, std::uint32_t& value) {
+    const char* const end = digits.data() + digits.size();
+    const auto read = std::from_chars(digits.data(), end, value);
+    return !digits.empty() && read.ptr == end && read.ec == std::errc();
+  }
+
   std::string_view text_;
 };
 
@@ -91,7 +176,7 @@ Result<ListenArgument> parse_listen_argument(std::string_view text) {
   return Parser(text).listen();
 }
 
-Result<ConnectArgument> parse_connect_argument(std::string_view text) {
+Result<RelayEndpoint> parse_connect_argument(std::string_view text) {
   return Parser(text).connect();
 }
 

@@ -3,6 +3,8 @@
 // Endpoints as they are written on the command line of the stand-alone relay:
 //
 //   tcp:127.0.0.1:8080   tcp:[::1]:8080   tcp:[fe80::1%eth0]:8080
+//   unix:/run/web.sock   unix:@name       unix:/run/web.sock,mode=0660,user=web,group=web
+//   vsock:3:1010         vsock:any:1010
 //
 // Addresses are literal: a name is not looked up. Where the relay listens, port 0 is any free one.
 
@@ -14,20 +16,24 @@
 
 #include "base/relay_endpoint.h"
 #include "base/result.h"
+#include "base/socket_file.h"
 
 namespace vf {
 
-struct ListenArgument {
+struct InetListen {
   IpAddress address;
   std::optional<Port> port;  // absent: any free one
 };
 
-struct ConnectArgument {
-  RelayEndpoint endpoint;
+struct UnixListen {
+  UnixEndpoint endpoint;
+  SocketAccess access{0600, std::nullopt, std::nullopt};  // of a path's file
 };
+
+using ListenArgument = std::variant<InetListen, UnixListen, VsockEndpoint>;
 
 // InvalidArgument, naming the argument and what is wrong with it.
 Result<ListenArgument> parse_listen_argument(std::string_view text);
-Result<ConnectArgument> parse_connect_argument(std::string_view text);
+Result<RelayEndpoint> parse_connect_argument(std::string_view text);
 
 }  // namespace vf

@@ -68,16 +68,15 @@ RelayCounters Forward::counters() const {
 
 void Forward::client(Fd socket) {
   ++counters_.accepted;
-  const auto bound = definition_->max_connections;
-  if (share_->connections.fetch_add(1) >= bound && bound != 0) {
-    share_->connections.fetch_sub(1);
+  const std::string full = take_place();
+  if (!full.empty()) {
     const linger now{1, 0};
     setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
     context_.descriptors.give_back(2);
     ++counters_.failures;
     if (may_tell(told_full_))
-      log_line(LogLevel::warning, "connection refused, too many" + log_field("forward", key()) +
-                                      " max-connections=" + std::to_string(bound));
+      log_line(LogLevel::warning,
+               "connection refused, too many" + log_field("forward", key()) + ' ' + full);
     return;
   }
   Connection::Owner& owner = *this;
@@ -86,6 +85,20 @@ void Forward::client(Fd socket) {
   Connection& connection = *connections_.front();
   connection.place = connections_.begin();
   connection.start();
+}
+
+std::string Forward::take_place() {
+  const auto take = [](std::atomic<std::uint32_t>& count, std::uint32_t bound) {
+    if (count.fetch_add(1) < bound || bound == 0) return true;
+    count.fetch_sub(1);
+    return false;
+  };
+  const auto bound = definition_->max_connections;
+  const auto domain_bound = definition_->max_domain_connections;
+  if (!take(share_->connections, bound)) return "max-connections=" + std::to_string(bound);
+  if (take(share_->domain->connections, domain_bound)) return {};
+  share_->connections.fetch_sub(1);
+  return "max-domain-connections=" + std::to_string(domain_bound);
 }
 
 void Forward::reached_guest() {
@@ -128,6 +141,7 @@ void Forward::carried(std::uint64_t to_guest, std::uint64_t to_client) {
 
 void Forward::ended(Connection& connection) {
   share_->connections.fetch_sub(1);
+  share_->domain->connections.fetch_sub(1);
   auto owned = std::move(*connection.place);
   connections_.erase(connection.place);
   context_.loop.retire(std::move(owned));

@@ -19,10 +19,16 @@
 
 namespace vf {
 
+// What all threads of the relay know together of one domain's forwards.
+struct DomainShare {
+  std::atomic<std::uint32_t> connections{0};
+};
+
 // What all threads of the relay know together of one forward.
 struct ForwardShare {
   std::atomic<std::uint32_t> connections{0};
   std::atomic<bool> proven{false};
+  std::shared_ptr<DomainShare> domain = std::make_shared<DomainShare>();
 };
 
 // One thread's part of a forward: its listeners and the connections that it accepted from them.
@@ -47,6 +53,8 @@ class Forward final : private Connection::Owner, private Timer {
 
  private:
   void client(Fd socket);
+  // Takes a place for a connection; the bound that leaves none, if so.
+  std::string take_place();
   void reached_guest() override;
   void missed_guest(int error_number) override;
   void carried(std::uint64_t to_guest, std::uint64_t to_client) override;

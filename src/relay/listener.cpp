@@ -34,9 +34,11 @@ int option(int fd, int name) {
 }  // namespace
 
 bool Listener::serves(int fd) {
+  if (option(fd, SO_ACCEPTCONN) != 1 || option(fd, SO_TYPE) != SOCK_STREAM) return false;
   const int domain = option(fd, SO_DOMAIN);
+  if (domain == AF_UNIX || domain == AF_VSOCK) return true;
   const int protocol = option(fd, SO_PROTOCOL);
-  return option(fd, SO_ACCEPTCONN) == 1 && (domain == AF_INET || domain == AF_INET6) &&
+  return (domain == AF_INET || domain == AF_INET6) &&
          (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 }
 

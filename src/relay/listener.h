@@ -22,7 +22,7 @@ class Listener final : private Handler, private Timer {
   // Every thread of the relay accepts from the same socket.
   using Socket = std::shared_ptr<const Fd>;
 
-  // True for what a Listener can serve: a TCP socket that listens.
+  // True for what a Listener can serve: a stream socket that listens.
   static bool serves(int fd);
 
   Listener(RelayContext& context, Socket socket, OnClient on_client);

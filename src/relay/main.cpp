@@ -76,7 +76,14 @@ struct Options {
   gint control_fd = -1;
   gint threads = static_cast<gint>(Crew::usual_threads());
   gboolean version = FALSE;
+  gboolean proxy_protocol = FALSE;
+  gint idle_timeout = 0;
+  gint max_connections = 0;
   std::vector<std::string> endpoints;
+
+  bool has_standalone() const {
+    return proxy_protocol || idle_timeout != 0 || max_connections != 0;
+  }
 };
 
 int wrong_usage(const std::string& what) {
@@ -91,6 +98,12 @@ int parse(Options& options, int* argc, char*** argv) {
        "Listening SOCK_SEQPACKET socket on which the daemon connects", "N"},
       {"threads", 0, 0, G_OPTION_ARG_INT, &options.threads,
        "How many carry connections (default: one for each core but one)", "N"},
+      {"proxy-protocol", 0, 0, G_OPTION_ARG_NONE, &options.proxy_protocol,
+       "Send a PROXY header, version 2, that tells the client's address", nullptr},
+      {"idle-timeout", 0, 0, G_OPTION_ARG_INT, &options.idle_timeout,
+       "End what carries nothing for so long (default: streams never)", "SECONDS"},
+      {"max-connections", 0, 0, G_OPTION_ARG_INT, &options.max_connections,
+       "How many at once for each pair (default: as many as there are descriptors)", "N"},
       {"version", 0, 0, G_OPTION_ARG_NONE, &options.version, "Print the version and exit", nullptr},
       {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
   GOptionContext* const context = g_option_context_new("[LISTEN CONNECT]…");
@@ -100,7 +113,10 @@ int parse(Options& options, int* argc, char*** argv) {
       "With endpoints it serves those by itself, until SIGINT or SIGTERM, and prints a line for\n"
       "each: \"tcp:127.0.0.1:8080 -> tcp:192.0.2.7:80\".\n\n"
       "Endpoints:\n"
-      "  tcp:ADDRESS:PORT         TCP; IPv6 in brackets: tcp:[::1]:8080\n\n"
+      "  tcp:ADDRESS:PORT         TCP; IPv6 in brackets: tcp:[::1]:8080\n"
+      "  unix:PATH                unix stream socket; unix:@NAME in the abstract namespace;\n"
+      "                           to listen also unix:PATH,mode=0660,user=USER,group=GROUP\n"
+      "  vsock:CID:PORT           socket of a virtual machine; to listen also vsock:any:PORT\n\n"
       "A LISTEN port of 0 is any free one.");
   g_option_context_add_main_entries(context, entries, nullptr);
   GErrorOut error;
@@ -111,6 +127,10 @@ int parse(Options& options, int* argc, char*** argv) {
     if (std::string_view((*argv)[i]) != "--") options.endpoints.emplace_back((*argv)[i]);
   if (!options.endpoints.empty() && options.control_fd >= 0)
     return wrong_usage("--control-fd goes without endpoints");
+  if (options.endpoints.empty() && options.has_standalone())
+    return wrong_usage("--proxy-protocol, --idle-timeout and --max-connections go with endpoints");
+  if (options.idle_timeout < 0 || options.max_connections < 0)
+    return wrong_usage("--idle-timeout and --max-connections are not negative");
   if (options.threads < 1 || options.threads > max_threads)
     return wrong_usage("--threads=" + std::to_string(options.threads) + ": allowed are 1 to " +
                        std::to_string(max_threads));
@@ -125,6 +145,9 @@ int fail(const std::string& what) {
 // What both ways of running share: the limits and the end by a signal.
 class Engine {
  public:
+  // `removes`: the socket files that this process removes when it ends.
+  explicit Engine(const std::vector<std::string>& removes = {}) : confinement_(removes) {}
+
   // When all threads have started and before the first client.
   void confine() {
     const auto confined = confinement_.complete();
@@ -170,20 +193,22 @@ int serve_daemon(Fd control, std::size_t threads) {
   return 0;
 }
 
-int serve_endpoints(const std::vector<std::string>& arguments, std::size_t threads) {
-  auto forwards = standalone_forwards(arguments);
-  if (!forwards) {
-    if (forwards.error().code == ErrorCode::invalid_argument)
-      return wrong_usage(forwards.error().message);
-    std::fprintf(stderr, "virt-forward-relay: %s\n", forwards.error().message.c_str());
-    return exit_status(forwards.error().code);
+int serve_endpoints(const Options& options, std::size_t threads) {
+  const StandaloneOptions wanted{options.proxy_protocol != FALSE,
+                                 static_cast<std::uint32_t>(options.idle_timeout),
+                                 static_cast<std::uint32_t>(options.max_connections)};
+  auto made = standalone_forwards(options.endpoints, wanted);
+  if (!made) {
+    if (made.error().code == ErrorCode::invalid_argument) return wrong_usage(made.error().message);
+    std::fprintf(stderr, "virt-forward-relay: %s\n", made.error().message.c_str());
+    return exit_status(made.error().code);
   }
-  Engine engine;
+  Engine engine(made->paths());
   StandaloneEvents events;
   auto crew = engine.crew(threads, events);
   if (!crew) return fail(crew.error().message);
   std::string served;
-  for (RelayAdd& forward : *forwards) {
+  for (RelayAdd& forward : made->forwards) {
     served += forward.forward.key + '\n';
     const auto staged = (*crew)->stage(std::move(forward));
     if (!staged) return fail(staged.error().message);
@@ -210,7 +235,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   const auto threads = static_cast<std::size_t>(options.threads);
-  if (!options.endpoints.empty()) return serve_endpoints(options.endpoints, threads);
+  if (!options.endpoints.empty()) return serve_endpoints(options, threads);
   const int control = options.control_fd >= 0 ? options.control_fd : activated_fd();
   if (control < 0)
     return wrong_usage(

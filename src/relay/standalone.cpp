@@ -4,7 +4,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
+#include <variant>
 
 #include "base/listening_socket.h"
 #include "relay/endpoint_argument.h"
@@ -13,9 +15,14 @@
 namespace vf {
 namespace {
 
-Error explain(const ListenFailure& failure, const ListenArgument& at) {
-  const std::string where =
-      "tcp:" + (at.port ? Endpoint{at.address, *at.port}.text() : at.address.text());
+// A socket that listens, and how that is written.
+struct Listening {
+  Fd socket;
+  std::string where;
+  std::optional<SocketFile> file;
+};
+
+Error explain(const ListenFailure& failure, const std::string& where) {
   Error error = system_error(failure.error_number, std::string(failure.call) + ' ' + where);
   if (error.code == ErrorCode::port_busy)
     error.message = where + " is in use by another program";
@@ -24,29 +31,56 @@ Error explain(const ListenFailure& failure, const ListenArgument& at) {
   return error;
 }
 
-Result<RelayAdd> forward(const ListenArgument& from, const ConnectArgument& to) {
-  auto outcome = listen_tcp(from.address, from.port);
+Result<Listening> finish(std::variant<Fd, ListenFailure> outcome, std::string where) {
   if (const auto* failure = std::get_if<ListenFailure>(&outcome))
-    return Unexpected(explain(*failure, from));
-  Fd& socket = std::get<Fd>(outcome);
-  const auto at = local_endpoint(socket);
-  if (!at) return Unexpected(system_error(errno, "getsockname"));
-  RelayAdd add;
-  add.forward.key = "tcp:" + at->text() + " -> tcp:" + text(to.endpoint);
-  add.forward.target.endpoints.push_back(to.endpoint);
-  add.listeners.push_back(std::move(socket));
-  return add;
+    return Unexpected(explain(*failure, where));
+  return Listening{std::move(std::get<Fd>(outcome)), std::move(where), std::nullopt};
+}
+
+Result<Listening> listen_at(const InetListen& at) {
+  const auto where = [](const Endpoint& endpoint) { return "tcp:" + endpoint.text(); };
+  auto listening = finish(listen_tcp(at.address, at.port),
+                          at.port ? where({at.address, *at.port}) : "tcp:" + at.address.text());
+  if (!listening) return listening;
+  const auto local = local_endpoint(listening->socket);
+  if (!local) return Unexpected(system_error(errno, "getsockname"));
+  listening->where = where(*local);
+  return listening;
+}
+
+Result<Listening> listen_at(const UnixListen& at) {
+  const std::string where = text(at.endpoint);
+  if (at.endpoint.abstract()) return finish(listen_abstract(at.endpoint), where);
+  auto made = SocketFile::listen(at.endpoint.path, at.access);
+  if (!made) return Unexpected(std::move(made).error());
+  return Listening{std::move(made->socket), where, std::move(made->file)};
+}
+
+Result<Listening> listen_at(const VsockEndpoint& at) {
+  return finish(listen_vsock(at), text(at));
+}
+
+std::string target_text(const RelayEndpoint& to) {
+  return (std::holds_alternative<Endpoint>(to) ? "tcp:" : "") + text(to);
 }
 
 }  // namespace
 
-Result<std::vector<RelayAdd>> standalone_forwards(const std::vector<std::string>& arguments) {
+std::vector<std::string> StandaloneForwards::paths() const {
+  std::vector<std::string> paths;
+  for (const SocketFile& file : files)
+    paths.push_back(file.path());
+  return paths;
+}
+
+Result<StandaloneForwards> standalone_forwards(const std::vector<std::string>& arguments,
+                                               const StandaloneOptions& options) {
   if (arguments.size() % 2 != 0)
     return Unexpected(
         ErrorCode::invalid_argument,
         "endpoints come in pairs: \"" + arguments.back() + "\" has nothing to connect to");
   // All are understood before the first one listens.
-  std::vector<std::pair<ListenArgument, ConnectArgument>> pairs;
+  std::vector<std::pair<ListenArgument, RelayEndpoint>> pairs;
   for (std::size_t i = 0; i < arguments.size(); i += 2) {
     const auto from = parse_listen_argument(arguments[i]);
     if (!from) return Unexpected(from.error());
@@ -54,13 +88,21 @@ Result<std::vector<RelayAdd>> standalone_forwards(const std::vector<std::string>
     if (!to) return Unexpected(to.error());
     pairs.emplace_back(*from, *to);
   }
-  std::vector<RelayAdd> forwards;
+  StandaloneForwards made;
   for (const auto& [from, to] : pairs) {
-    auto added = forward(from, to);
-    if (!added) return Unexpected(added.error());
-    forwards.push_back(std::move(*added));
+    auto listening = std::visit([](const auto& at) { return listen_at(at); }, from);
+    if (!listening) return Unexpected(listening.error());
+    RelayAdd add;
+    add.forward.key = listening->where + " -> " + target_text(to);
+    add.forward.target.endpoints.push_back(to);
+    add.forward.proxy_protocol = options.proxy_protocol;
+    add.forward.idle_timeout = options.idle_timeout;
+    add.forward.max_connections = options.max_connections;
+    add.listeners.push_back(std::move(listening->socket));
+    made.forwards.push_back(std::move(add));
+    if (listening->file) made.files.push_back(std::move(*listening->file));
   }
-  return forwards;
+  return made;
 }
 
 void StandaloneEvents::failing(const std::string& key, int error_number) {

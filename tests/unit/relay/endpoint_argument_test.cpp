@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <sstream>
 #include <string>
 
 namespace vf {
@@ -12,13 +13,20 @@ namespace {
 std::string listen_at(std::string_view text) {
   const auto parsed = parse_listen_argument(text);
   if (!parsed) return parsed.error().message;
-  return parsed->address.text() + ' ' +
-         (parsed->port ? std::to_string(parsed->port->number()) : "any");
+  if (const auto* inet = std::get_if<InetListen>(&*parsed))
+    return inet->address.text() + ' ' + (inet->port ? std::to_string(inet->port->number()) : "any");
+  if (const auto* vsock = std::get_if<VsockEndpoint>(&*parsed)) return vf::text(*vsock);
+  const auto& local = std::get<UnixListen>(*parsed);
+  std::ostringstream out;
+  out << local.endpoint.path << ' ' << std::oct << local.access.mode;
+  if (local.access.user) out << " user " << std::dec << *local.access.user;
+  if (local.access.group) out << " group " << std::dec << *local.access.group;
+  return out.str();
 }
 
 std::string connect_to(std::string_view argument) {
   const auto parsed = parse_connect_argument(argument);
-  return parsed ? text(parsed->endpoint) : parsed.error().message;
+  return parsed ? text(*parsed) : parsed.error().message;
 }
 
 TEST(EndpointArgument, AddressesOfBothFamilies) {
@@ -37,11 +45,44 @@ TEST(EndpointArgument, PortZeroIsAnyPortToListenAtAndNothingToConnectTo) {
 TEST(EndpointArgument, ALinkLocalAddressNamesItsInterface) {
   const auto parsed = parse_connect_argument("tcp:[fe80::1%lo]:80");
   ASSERT_TRUE(parsed);
-  EXPECT_EQ(std::get<Endpoint>(parsed->endpoint).address.scope(), 1u);
+  EXPECT_EQ(std::get<Endpoint>(*parsed).address.scope(), 1u);
   EXPECT_NE(connect_to("tcp:[fe80::1%nonesuch]:80").find("no interface \"nonesuch\""),
             std::string::npos);
   EXPECT_NE(connect_to("tcp:[fe80::1]:80").find("needs its interface"), std::string::npos);
   EXPECT_NE(connect_to("tcp:[2001:db8::1%lo]:80").find("only a link-local"), std::string::npos);
+}
+
+TEST(EndpointArgument, UnixSocketsByPathAndByName) {
+  EXPECT_EQ(connect_to("unix:/run/web.sock"), "unix:/run/web.sock");
+  EXPECT_EQ(connect_to("unix:@web"), "unix:@web");
+  EXPECT_EQ(listen_at("unix:@web"), "@web 600");
+  EXPECT_EQ(listen_at("unix:/run/web.sock"), "/run/web.sock 600");
+  EXPECT_EQ(listen_at("unix:/run/web.sock,mode=0660,user=root,group=root"),
+            "/run/web.sock 660 user 0 group 0");
+  const std::string most = '/' + std::string(106, 'p');
+  EXPECT_EQ(connect_to("unix:" + most), "unix:" + most);
+  const auto expect_error = [](const std::string& argument, std::string_view word) {
+    EXPECT_NE(listen_at(argument).find(word), std::string::npos) << listen_at(argument);
+  };
+  expect_error("unix:" + most + "p", "at most 107 bytes");
+  expect_error("unix:", "the path is missing");
+  expect_error("unix:@", "the path is missing");
+  expect_error("unix:web.sock", "begins with /");
+  expect_error("unix:/a,mode=0999", "mode=0999 is not a mode");
+  expect_error("unix:/a,mode=", "is not a mode");
+  expect_error("unix:/a,mode=1777", "is not a mode");
+  expect_error("unix:/a,user=nobody-of-that-name", "no user");
+  expect_error("unix:/a,group=nobody-of-that-name", "no group");
+  expect_error("unix:/a,fork", "unknown option \"fork\"");
+  expect_error("unix:@a,mode=0600", "has no file");
+}
+
+TEST(EndpointArgument, VsockByNumbers) {
+  EXPECT_EQ(connect_to("vsock:3:1010"), "vsock:3:1010");
+  EXPECT_EQ(listen_at("vsock:any:1010"), "vsock:4294967295:1010");
+  for (const char* wrong : {"vsock:3", "vsock::1", "vsock:3:", "vsock:x:1", "vsock:any:1",
+                            "vsock:4294967295:1", "vsock:4294967296:1", "vsock:3:4294967295"})
+    EXPECT_NE(connect_to(wrong).find(std::string("\"") + wrong), std::string::npos) << wrong;
 }
 
 TEST(EndpointArgument, ErrorsNameTheArgumentAndWhatIsWrong) {

@@ -12,6 +12,7 @@
 
 #include "base/relay_endpoint.h"
 #include "loopback.h"
+#include "relay/crew.h"
 #include "relay/proxy_header.h"
 #include "relay_thread.h"
 
@@ -40,6 +41,12 @@ Fd connected_unix(const UnixEndpoint& to) {
   const auto address = socket_address(to);
   EXPECT_EQ(connect(fd.get(), address->get(), address->length), 0) << strerror(errno);
   return fd;
+}
+
+// The next connection that is there within a moment.
+Fd accepted_or_none(const Fd& listening) {
+  pollfd waits{listening.get(), POLLIN, 0};
+  return poll(&waits, 1, 20) == 1 ? accepted_socket(listening) : Fd();
 }
 
 // A question, an answer, and the two ends one after the other.
@@ -74,6 +81,70 @@ TEST(Endpoints, FromTcpToAUnixSocket) {
   expect_carried(client, accepted_socket(listening));
 }
 
+TEST(Endpoints, FromAUnixSocketToTcpAndToAnother) {
+  RelayThread relay;
+  const Fd tcp_guest = listening_socket();
+  const UnixEndpoint unix_guest = some_name();
+  const Fd unix_listening = listening_unix(unix_guest);
+  const UnixEndpoint first = some_name();
+  const UnixEndpoint second = some_name();
+  relay.serve(forward_to(local_endpoint(tcp_guest.get())), listening_unix(first));
+  RelayForward other = forward_to(unix_guest);
+  other.key = "b";
+  relay.serve(std::move(other), listening_unix(second));
+  const Fd client = connected_unix(first);
+  expect_carried(client, accepted_socket(tcp_guest));
+  const Fd unix_client = connected_unix(second);
+  expect_carried(unix_client, accepted_socket(unix_listening));
+}
+
+TEST(Endpoints, StreamSocketsOfThreeFamiliesAreServedAndNoOthers) {
+  EXPECT_TRUE(Listener::serves(listening_socket().get()));
+  EXPECT_TRUE(Listener::serves(listening_unix(some_name()).get()));
+  EXPECT_FALSE(Listener::serves(bound_socket().get()));
+  const Fd packets(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  const auto address = socket_address(some_name());
+  ASSERT_EQ(bind(packets.get(), address->get(), address->length), 0);
+  ASSERT_EQ(listen(packets.get(), 1), 0);
+  EXPECT_FALSE(Listener::serves(packets.get()));
+  EXPECT_FALSE(Listener::serves(STDERR_FILENO));
+}
+
+TEST(Endpoints, ADomainsForwardsShareItsBound) {
+  const Fd guest = listening_socket();
+  DescriptorBudget descriptors(1000);
+  EventLog events;
+  auto crew = *Crew::create(2, descriptors, events);
+  std::vector<Endpoint> hosts;
+  for (const char* key : {"one/a", "one/b", "two/a"}) {
+    RelayForward forward = forward_to(local_endpoint(guest.get()));
+    forward.key = key;
+    forward.max_domain_connections = 2;
+    RelayAdd add{std::move(forward), {}};
+    add.listeners.push_back(listening_socket());
+    hosts.push_back(local_endpoint(add.listeners.front().get()));
+    ASSERT_TRUE(crew->stage(std::move(add)));
+  }
+  crew->commit({});
+  const Fd first = connected_socket(hosts[0]);
+  const Fd first_guest = accepted_socket(guest);
+  Fd second = connected_socket(hosts[1]);
+  Fd second_guest = accepted_socket(guest);
+  EXPECT_EQ(ending(connected_socket(hosts[0])), ECONNRESET);
+  EXPECT_EQ(ending(connected_socket(hosts[1])), ECONNRESET);
+  const Fd other = connected_socket(hosts[2]);
+  expect_carried(other, accepted_socket(guest));
+  // A place that is free again is another's.
+  reset(std::move(second));
+  EXPECT_EQ(ending(second_guest), ECONNRESET);
+  bool served = false;
+  for (int i = 0; i < 1000 && !served; ++i) {
+    const Fd next = connected_socket(hosts[0]);
+    served = send_all(next, "x") && receive(accepted_or_none(guest), 1) == "x";
+  }
+  EXPECT_TRUE(served);
+}
+
 TEST(Endpoints, AUnixTargetThatIsNotThereIsAReset) {
   RelayThread relay;
   const Endpoint host = relay.add("a", {some_name()});
@@ -90,9 +161,8 @@ TEST(Endpoints, AFullBacklogOfAUnixTargetIsWaitedFor) {
   const Fd blocker = connected_unix(guest);
   const Endpoint host = relay.add("a", {guest});
   const Fd client = connected_socket(host);
-  ASSERT_TRUE(relay.eventually([&](ServedForwards& table, Loop&) {
-    return table.counters().front().connections == 1;
-  }));
+  ASSERT_TRUE(relay.eventually(
+      [&](ServedForwards& table, Loop&) { return table.counters().front().connections == 1; }));
   EXPECT_TRUE(relay.events.all().empty());
   const Fd first = accepted_socket(listening);
   expect_carried(client, accepted_socket(listening));

@@ -104,11 +104,14 @@ class RelayThread {
   }
   Endpoint add(RelayForward forward, Fd listener) {
     const Endpoint host = local_endpoint(listener.get());
+    serve(std::move(forward), std::move(listener));
+    return host;
+  }
+  void serve(RelayForward forward, Fd listener) {
     ServedAdd addition{std::move(forward),
                        std::make_shared<ForwardShare>(),
                        {std::make_shared<const Fd>(std::move(listener))}};
     call([&](ServedForwards& table, Loop&) { table.apply(std::move(addition)); });
-    return host;
   }
   void remove(const std::string& key, RelayRemoval removal) {
     call([&](ServedForwards& table, Loop&) { table.apply(RelayRemove{key, removal}); });

@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
 #include <vector>
 
+#include "base/relay_endpoint.h"
 #include "loopback.h"
 
 namespace vf {
@@ -162,7 +164,82 @@ TEST(Standalone, WrongUsageIsExitTwoAndNamesWhatIsWrong) {
   usage({"tcp:127.0.0.1:99999", "tcp:127.0.0.1:1"}, "\"99999\" is not a port");
   usage({"tcp:nowhere:1", "tcp:127.0.0.1:1"}, "is not an IPv4 or IPv6 address");
   usage({"--control-fd=3", "tcp:127.0.0.1:0", "tcp:127.0.0.1:1"}, "--control-fd");
+  usage({"--idle-timeout=-1", "tcp:127.0.0.1:0", "tcp:127.0.0.1:1"}, "not negative");
+  usage({"--proxy-protocol"}, "go with endpoints");
   usage({}, "nothing to serve");
+}
+
+class StandaloneSocket : public testing::Test {
+ protected:
+  StandaloneSocket() {
+    char name[] = "/tmp/relay-standalone-test.XXXXXX";
+    directory_ = mkdtemp(name);
+    path_ = directory_ + "/web.sock";
+  }
+  ~StandaloneSocket() override {
+    unlink(path_.c_str());
+    rmdir(directory_.c_str());
+  }
+  bool exists() const { return access(path_.c_str(), F_OK) == 0; }
+  Fd connected() const {
+    Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    set_deadline(fd.get());
+    const auto address = socket_address(UnixEndpoint{path_});
+    return connect(fd.get(), address->get(), address->length) == 0 ? std::move(fd) : Fd();
+  }
+
+  std::string directory_;
+  std::string path_;
+};
+
+TEST_F(StandaloneSocket, ListensAtAPathWithItsModeAndTakesTheFileAway) {
+  const Fd guest = listening_socket();
+  const std::string target = "tcp:" + local_endpoint(guest.get()).text();
+  Standalone relay({"unix:" + path_ + ",mode=0640", target});
+  EXPECT_EQ(relay.line(), "unix:" + path_ + " -> " + target);
+  struct stat status {};
+  ASSERT_EQ(stat(path_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0640u);
+  const Fd client = connected();
+  ASSERT_TRUE(client);
+  expect_carried(client, accepted_socket(guest));
+  EXPECT_EQ(relay.terminate(), 0);
+  EXPECT_FALSE(exists());
+}
+
+TEST_F(StandaloneSocket, ReplacesTheFileOfOneThatWasKilledAndNotOfOneThatLives) {
+  Standalone killed({"unix:" + path_, "tcp:127.0.0.1:9"});
+  killed.line();
+  EXPECT_EQ(killed.terminate(SIGKILL), -1);
+  EXPECT_TRUE(exists());
+  Standalone second({"unix:" + path_, "tcp:127.0.0.1:9"});
+  EXPECT_NE(second.line(), "");
+  Standalone third({"unix:" + path_, "tcp:127.0.0.1:9"});
+  EXPECT_EQ(third.wait_for_end(), 5);
+  EXPECT_NE(third.errors().find(path_ + " is in use"), std::string::npos);
+  EXPECT_TRUE(connected());
+  EXPECT_EQ(second.terminate(), 0);
+}
+
+TEST_F(StandaloneSocket, AnAbstractNameHasNoFile) {
+  const UnixEndpoint name{"@" + path_};
+  Standalone relay({"unix:" + name.path, "tcp:127.0.0.1:9"});
+  EXPECT_EQ(relay.line(), "unix:" + name.path + " -> tcp:127.0.0.1:9");
+  EXPECT_FALSE(exists());
+  Standalone second({"unix:" + name.path, "tcp:127.0.0.1:9"});
+  EXPECT_EQ(second.wait_for_end(), 5);
+  EXPECT_EQ(relay.terminate(), 0);
+}
+
+TEST(Standalone, OptionsHoldForEachPair) {
+  const Fd guest = listening_socket();
+  Standalone relay({"--proxy-protocol", "--max-connections=1", "tcp:127.0.0.1:0",
+                    "tcp:" + local_endpoint(guest.get()).text()});
+  const Endpoint host = where(relay.line());
+  const Fd client = connected_socket(host);
+  const Fd accepted = accepted_socket(guest);
+  EXPECT_EQ(receive(accepted, 12), std::string("\r\n\r\n\0\r\nQUIT\n", 12));
+  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
 }
 
 TEST(Standalone, AnAddressThatIsNotOursIsAnError) {
