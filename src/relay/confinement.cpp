@@ -217,6 +217,7 @@ void allow_sanitizers(Filter& filter) {
                 SCMP_SYS(pipe)});
   filter.allow(SCMP_SYS(clone), {scmp_arg_cmp{0, SCMP_CMP_MASKED_EQ, CLONE_VM | CLONE_FILES,
                                               CLONE_VM | CLONE_FILES}});
+  filter.allow(SCMP_SYS(ioctl), 1, {TCGETS});  // whether a report may have colours
   filter.allow(SCMP_SYS(ptrace), 0,
                {PTRACE_ATTACH, PTRACE_DETACH, PTRACE_CONT, PTRACE_GETREGS, PTRACE_GETREGSET});
 }

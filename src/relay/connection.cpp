@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -40,6 +41,11 @@ int pending_error(int fd) {
   socklen_t length = sizeof error_number;
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error_number, &length) < 0) return errno;
   return error_number;
+}
+
+int unread(int fd) {
+  int count = 0;
+  return ioctl(fd, FIONREAD, &count) < 0 ? 0 : count;
 }
 
 }  // namespace
@@ -92,7 +98,10 @@ int Connection::try_connect(const RelayEndpoint& endpoint) {
     guest_.fd.reset();
     return error_number;
   }
-  if (!context_.loop.watch(fd, both_ways, guest_)) return ENOSPC;
+  if (!context_.loop.watch(fd, both_ways, guest_)) {
+    reset_on_close(fd);  // it may be connected already
+    return ENOSPC;
+  }
   return error_number;
 }
 
@@ -149,7 +158,10 @@ void Connection::ready(Side side, std::uint32_t events) {
     if (!guest_.fd) return;  // of the endpoint tried before
     if (events & (EPOLLERR | EPOLLHUP)) {
       const int error_number = pending_error(guest_.fd.get());
-      return connect_failed(error_number != 0 ? error_number : ECONNRESET);
+      // A reset, other than a refusal, ends a connection that was there and may have said
+      // something.
+      if (error_number != ECONNRESET && error_number != EPIPE)
+        return connect_failed(error_number != 0 ? error_number : ECONNRESET);
     }
     if (!(events & EPOLLOUT)) return;
   }
@@ -159,8 +171,9 @@ void Connection::ready(Side side, std::uint32_t events) {
   if (events & EPOLLERR) flow_.broken(side);
   if (state_ == State::flowing) return pump();
   if (side == Side::guest) return connected();
-  // The client is gone; one that has merely ended its direction still waits for an answer.
-  if (events & EPOLLERR) end(true);
+  // The client is gone; one that has merely ended its direction still waits for an answer, and
+  // what it sent before it went is still due.
+  if ((events & EPOLLERR) && unread(client_.fd.get()) == 0) end(true);
 }
 
 // Bulk waits for its turn, what is small is done at once.

@@ -71,9 +71,10 @@ class Crew::Hand final : private RelayEvents {
   void run(std::promise<Result<void>>& started) {
     pthread_setname_np(pthread_self(), "relay");
     g_main_context_push_thread_default(context_.get());
+    std::optional<RelayContext> relay;  // outlives the loop, which destroys what was retired
     if (auto loop = Loop::create(context_.get())) {
-      RelayContext relay{**loop, descriptors_, *this};
-      ServedForwards served(relay);
+      relay.emplace(RelayContext{**loop, descriptors_, *this});
+      ServedForwards served(*relay);
       served_ = &served;
       started.set_value({});
       while (!ended_)

@@ -35,7 +35,9 @@ using namespace vf;
 
 constexpr int first_passed_fd = 3;  // SD_LISTEN_FDS_START
 // For the control connection: listeners on their way in and duplicates on their way out.
-constexpr std::size_t reserved_descriptors = 1024;
+constexpr std::size_t control_descriptors = 1024;
+// Of the relay itself, and pipes.
+constexpr std::size_t own_descriptors = 256;
 constexpr int max_threads = 64;
 
 std::size_t raise_descriptor_limit() {
@@ -145,8 +147,10 @@ int fail(const std::string& what) {
 // What both ways of running share: the limits and the end by a signal.
 class Engine {
  public:
-  // `removes`: the socket files that this process removes when it ends.
-  explicit Engine(const std::vector<std::string>& removes = {}) : confinement_(removes) {}
+  // `reserved` descriptors are not for connections; `removes`: the socket files that this process
+  // removes when it ends.
+  explicit Engine(std::size_t reserved, const std::vector<std::string>& removes = {})
+      : confinement_(removes), descriptors_(limit_ - std::min(limit_ / 4, reserved)) {}
 
   // When all threads have started and before the first client.
   void confine() {
@@ -166,14 +170,14 @@ class Engine {
  private:
   Confinement confinement_;  // first: the signals' source starts a thread
   const std::size_t limit_ = raise_descriptor_limit();
-  DescriptorBudget descriptors_{limit_ - std::min(limit_ / 4, reserved_descriptors)};
+  DescriptorBudget descriptors_;
   const Ref<GMainLoop> main_loop_ = adopt(g_main_loop_new(nullptr, FALSE));
   const Source terminate_ = on_signal(SIGTERM, [this] { stop(); });
   const Source interrupt_ = on_signal(SIGINT, [this] { stop(); });
 };
 
 int serve_daemon(Fd control, std::size_t threads) {
-  Engine engine;
+  Engine engine(control_descriptors);
   auto server = ControlServer::create(std::move(control), nullptr, [&engine] { engine.stop(); });
   if (!server) return fail(server.error().message);
   auto crew = engine.crew(threads, **server);
@@ -203,7 +207,7 @@ int serve_endpoints(const Options& options, std::size_t threads) {
     std::fprintf(stderr, "virt-forward-relay: %s\n", made.error().message.c_str());
     return exit_status(made.error().code);
   }
-  Engine engine(made->paths());
+  Engine engine(own_descriptors, made->paths());
   StandaloneEvents events;
   auto crew = engine.crew(threads, events);
   if (!crew) return fail(crew.error().message);
