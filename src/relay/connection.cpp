@@ -22,7 +22,7 @@ constexpr std::uint32_t both_ways = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 // How much of a bulk transfer is done before others are looked at: more where nobody was in a hurry
 // lately, for each look costs a system call.
 constexpr std::size_t bulk_step = 1 << 20;
-constexpr std::size_t small_step = 64 << 10;
+constexpr std::size_t small_step = 32 << 10;
 constexpr std::chrono::milliseconds starved_delay{100};
 constexpr std::chrono::milliseconds backlog_delay{10};
 
@@ -227,8 +227,8 @@ ssize_t Connection::write(Side side, std::span<const std::uint8_t> from) {
   return send(at(side).fd.get(), from.data(), from.size(), MSG_NOSIGNAL);
 }
 
-ssize_t Connection::read(Side side, Pipe& into) {
-  return splice(at(side).fd.get(), nullptr, into.in.get(), nullptr, Pipe::capacity,
+ssize_t Connection::read(Side side, Pipe& into, std::size_t most) {
+  return splice(at(side).fd.get(), nullptr, into.in.get(), nullptr, most,
                 SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }
 

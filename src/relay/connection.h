@@ -59,7 +59,7 @@ class Connection final : private FlowIo, private Task, private Timer {
 
   ssize_t read(Side side, std::span<std::uint8_t> into) override;
   ssize_t write(Side side, std::span<const std::uint8_t> from) override;
-  ssize_t read(Side side, Pipe& into) override;
+  ssize_t read(Side side, Pipe& into, std::size_t most) override;
   ssize_t write(Side side, Pipe& from, std::size_t count) override;
   int shut_down_write(Side side) override;
   void run() override { carry_on(); }  // as a Task

@@ -69,7 +69,7 @@ bool Flow::run(Side from, FlowIo& io, BufferPool& pool, std::size_t budget) {
         return true;
       case Step::read:
         if (done >= budget) return false;
-        done += read(from, io, pool);
+        done += read(from, io, pool, budget - done);
         break;
       case Step::write:
         write(from, io, pool);
@@ -99,13 +99,14 @@ void Flow::failed(Side side, bool& capable) {
   }
 }
 
-std::size_t Flow::read(Side from, FlowIo& io, BufferPool& pool) {
+std::size_t Flow::read(Side from, FlowIo& io, BufferPool& pool, std::size_t most) {
   Direction& direction = directions_[index(from)];
   SideState& source = sides_[index(from)];
   if (direction.bulk() && !direction.copies_only) direction.pipe = pool.take_pipe();
   if (!direction.pipe) direction.buffer = pool.take();
-  const ssize_t got =
-      direction.pipe ? io.read(from, *direction.pipe) : io.read(from, direction.buffer->bytes);
+  const ssize_t got = direction.pipe
+                          ? io.read(from, *direction.pipe, std::min(most, Pipe::capacity))
+                          : io.read(from, direction.buffer->bytes);
   if (got > 0) {
     const auto count = static_cast<std::size_t>(got);
     direction.holds(count);

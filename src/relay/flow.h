@@ -63,7 +63,7 @@ class FlowIo {
   virtual ssize_t read(Side side, std::span<std::uint8_t> into) = 0;
   virtual ssize_t write(Side side, std::span<const std::uint8_t> from) = 0;
   // As splice(), from the side into the pipe and out of it.
-  virtual ssize_t read(Side side, Pipe& into) = 0;
+  virtual ssize_t read(Side side, Pipe& into, std::size_t most) = 0;
   virtual ssize_t write(Side side, Pipe& from, std::size_t count) = 0;
   virtual int shut_down_write(Side side) = 0;
 };
@@ -137,7 +137,7 @@ class Flow {
   Step next(Side from) const;
   // False when the budget ended before the work.
   bool run(Side from, FlowIo& io, BufferPool& pool, std::size_t budget);
-  std::size_t read(Side from, FlowIo& io, BufferPool& pool);
+  std::size_t read(Side from, FlowIo& io, BufferPool& pool, std::size_t most);
   void write(Side from, FlowIo& io, BufferPool& pool);
   void shut_down(Side from, FlowIo& io);
   void failed(Side side, bool& capable);

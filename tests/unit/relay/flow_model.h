@@ -205,7 +205,7 @@ class FlowModel final : public FlowIo {
     return static_cast<ssize_t>(count);
   }
 
-  ssize_t read(Side side, Pipe& into) override {
+  ssize_t read(Side side, Pipe& into, std::size_t wanted) override {
     if (fails()) return -1;
     Socket& socket = at(side);
     EXPECT_EQ(in_pipe_[&into], 0u) << "a pipe with something in it";
@@ -213,7 +213,9 @@ class FlowModel final : public FlowIo {
       errno = EINVAL;
       return -1;
     }
-    const std::size_t most = std::min(most_spliced, Pipe::capacity);
+    EXPECT_GT(wanted, 0u);
+    EXPECT_LE(wanted, Pipe::capacity);
+    const std::size_t most = std::min(most_spliced, wanted);
     const std::size_t there = socket.sent - socket.read;
     if (there == 0) {
       std::uint8_t none;
