@@ -58,6 +58,7 @@ Connection::Connection(RelayContext& context, Owner& owner,
 
 Connection::~Connection() {
   context_.loop.forget(*this);
+  context_.descriptors.give_back(2);
   flow_.give_back(context_.loop.buffers());
 }
 
@@ -205,17 +206,18 @@ void Connection::carry_on() {
   }
 }
 
+// After an orderly end the sockets are closed with this object, when nothing more urgent is left: a
+// close() takes as long as half a connection.
 void Connection::end(bool reset) {
   if (std::exchange(state_, State::ended) == State::ended) return;
   disarm();
   context_.loop.forget(*this);
   for (const Side side : {Side::client, Side::guest}) {
-    if (!at(side).fd) continue;
-    if (reset) reset_on_close(at(side).fd.get());
+    if (!at(side).fd || !reset) continue;
+    reset_on_close(at(side).fd.get());
     at(side).fd.reset();
   }
   flow_.give_back(context_.loop.buffers());
-  context_.descriptors.give_back(2);
   owner_.ended(*this);
 }
 
@@ -238,6 +240,8 @@ ssize_t Connection::write(Side side, Pipe& from, std::size_t count) {
 }
 
 int Connection::shut_down_write(Side side) {
+  // The second end is said by close().
+  if (flow_.state(side) == Flow::DirectionState::shut) return 0;
   return shutdown(at(side).fd.get(), SHUT_WR);
 }
 

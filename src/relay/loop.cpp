@@ -183,7 +183,7 @@ void Loop::round() {
     timer->disarm();
     timer->expired();
   }
-  std::exchange(retired_, {}).clear();
+  if (count == 0 || retired_.size() >= max_retired) std::exchange(retired_, {}).clear();
 }
 
 }  // namespace vf

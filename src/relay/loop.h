@@ -95,7 +95,8 @@ class Loop {
   // The task is about to go.
   void forget(Task& task);
 
-  // Destroys the object at the end of the turn: events for it may be on their way.
+  // Destroys the object later, events for it may be on their way: when a round has found nothing to
+  // do, or many have gathered.
   template <typename T>
   void retire(std::unique_ptr<T> object) {
     retired_.push_back(std::shared_ptr<void>(std::move(object)));
@@ -122,6 +123,7 @@ class Loop {
 
   static constexpr gint64 hurry_time = 2000;  // microseconds
   static constexpr int events_per_round = 256;
+  static constexpr std::size_t max_retired = 64;
 
   explicit Loop(Fd epoll) : epoll_(std::move(epoll)) {}
   static gint wait_in_epoll(GPollFD* descriptors, guint count, gint timeout) noexcept;
