@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -19,10 +20,15 @@ namespace {
 
 constexpr std::uint32_t both_ways = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
-// How much of a bulk transfer is done before others are looked at: more where nobody was in a hurry
-// lately, for each look costs a system call.
-constexpr std::size_t bulk_step = 1 << 20;
+// How much a turn does in each direction. As long as nobody is in a hurry a bulk transfer goes on
+// until it has to wait, for its bytes are in the cache; else it leaves room often: in the swift
+// lane by small steps, in the bulk lane by letting the others have the processor.
+constexpr std::size_t whole_step = 16 << 20;
+constexpr std::size_t polite_step = 256 << 10;
 constexpr std::size_t small_step = 32 << 10;
+// What makes a connection change lanes: so many bytes in bulk, so many small turns.
+constexpr std::uint32_t bulk_lane_bytes = 2 << 20;
+constexpr std::uint32_t swift_lane_turns = 32;
 constexpr std::chrono::milliseconds starved_delay{100};
 constexpr std::chrono::milliseconds backlog_delay{10};
 
@@ -56,16 +62,58 @@ Connection::Connection(RelayContext& context, Owner& owner,
   client_.fd = std::move(client);
 }
 
+Connection::Connection(RelayContext& context, Owner& owner, MovingConnection moved)
+    : Timer(context.loop),
+      context_(context),
+      owner_(owner),
+      flow_(std::move(moved.flow)),
+      idle_timeout_(moved.idle_timeout),
+      active_(moved.active),
+      state_(State::flowing) {
+  client_.fd = std::move(moved.client);
+  guest_.fd = std::move(moved.guest);
+}
+
 Connection::~Connection() {
   context_.loop.forget(*this);
-  context_.descriptors.give_back(2);
+  if (state_ != State::moved) context_.descriptors.give_back(2);
   flow_.give_back(context_.loop.buffers());
 }
 
 void Connection::start() {
   const auto watched = context_.loop.watch(client_.fd.get(), both_ways, client_);
-  if (!watched || forward_->target.endpoints.empty()) return end(true);
+  if (!watched) return end(true);
+  if (state_ == State::flowing) return resume();
+  if (forward_->target.endpoints.empty()) return end(true);
   connect();
+}
+
+void Connection::resume() {
+  if (!context_.loop.watch(guest_.fd.get(), both_ways, guest_)) return end(true);
+  // What happened on the way is found by trying.
+  for (const Side side : {Side::client, Side::guest}) {
+    flow_.readable(side);
+    flow_.writable(side);
+  }
+  if (idle_timeout_ != 0) watch_idleness();
+  context_.loop.again(*this);
+}
+
+MovingConnection Connection::take_apart() {
+  disarm();
+  context_.loop.forget(*this);
+  context_.loop.unwatch(client_.fd.get());
+  context_.loop.unwatch(guest_.fd.get());
+  state_ = State::moved;
+  return {{},     {}, std::move(client_.fd), std::move(guest_.fd), std::move(flow_), idle_timeout_,
+          active_};
+}
+
+void MovingConnection::reset() {
+  reset_on_close(client.get());
+  reset_on_close(guest.get());
+  client.reset();
+  guest.reset();
 }
 
 void Connection::connect() {
@@ -90,10 +138,7 @@ int Connection::try_connect(const RelayEndpoint& endpoint) {
   guest_.fd.reset(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!guest_.fd) return errno;
   const int fd = guest_.fd.get();
-  if (family == AF_INET || family == AF_INET6) {
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  }
+  if (family == AF_INET || family == AF_INET6) set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   const int error_number = ::connect(fd, address->get(), address->length) < 0 ? errno : 0;
   if (error_number != 0 && error_number != EINPROGRESS) {
     guest_.fd.reset();
@@ -148,13 +193,31 @@ void Connection::expired() {
   pump();
 }
 
+// A first write goes out at once in any case, and many a connection makes only one. (The client's
+// side has it from its listener.)
+void Connection::no_delay() {
+  if (std::exchange(no_delay_, true)) return;
+  set_option(guest_.fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+bool Connection::fits_other_lane(std::uint64_t carried) {
+  if (!context_.other_lane) return false;
+  if (flow_.bulk() == context_.carries_bulk) {
+    misplaced_ = 0;
+    return false;
+  }
+  misplaced_ += context_.carries_bulk ? 1 : static_cast<std::uint32_t>(carried);
+  return misplaced_ >= (context_.carries_bulk ? swift_lane_turns : bulk_lane_bytes) &&
+         flow_.buffered(Side::client) == 0 && flow_.buffered(Side::guest) == 0;
+}
+
 void Connection::watch_idleness() {
   const gint64 idle = g_get_monotonic_time() - active_;
   arm(std::chrono::microseconds(std::max<gint64>(idle_timeout_ * G_USEC_PER_SEC - idle, 0)));
 }
 
 void Connection::ready(Side side, std::uint32_t events) {
-  if (state_ == State::ended) return;
+  if (state_ == State::ended || state_ == State::moved) return;
   if (state_ == State::connecting && side == Side::guest) {
     if (!guest_.fd) return;  // of the endpoint tried before
     if (events & (EPOLLERR | EPOLLHUP)) {
@@ -180,18 +243,30 @@ void Connection::ready(Side side, std::uint32_t events) {
 // Bulk waits for its turn, what is small is done at once.
 void Connection::pump() {
   if (flow_.bulk()) return context_.loop.again(*this);
-  context_.loop.hurry();
+  if (!context_.carries_bulk) context_.hurry->note(context_.loop.now());
   carry_on();
 }
 
+// How much is done before others are looked at.
+std::size_t Connection::step() const {
+  if (!context_.hurry->lately(g_get_monotonic_time())) return whole_step;
+  if (!context_.carries_bulk) return small_step;
+  sched_yield();
+  return polite_step;
+}
+
 void Connection::carry_on() {
-  const std::size_t budget = context_.loop.hurried() ? small_step : bulk_step;
+  const std::size_t budget = step();
   const std::uint64_t to_guest = flow_.carried(Side::client);
   const std::uint64_t to_client = flow_.carried(Side::guest);
+  if (to_guest > 0) no_delay();
   const Flow::Outcome outcome = flow_.pump(*this, context_.loop.buffers(), budget);
   owner_.carried(flow_.carried(Side::client) - to_guest, flow_.carried(Side::guest) - to_client);
-  if (flow_.carried(Side::client) != to_guest || flow_.carried(Side::guest) != to_client)
-    active_ = context_.loop.now();
+  const std::uint64_t carried =
+      flow_.carried(Side::client) + flow_.carried(Side::guest) - to_guest - to_client;
+  if (carried > 0) active_ = context_.loop.now();
+  const bool goes_on = outcome == Flow::Outcome::waits || outcome == Flow::Outcome::more;
+  if (goes_on && fits_other_lane(carried)) return owner_.changes_lane(*this);
   switch (outcome) {
     case Flow::Outcome::waits:
       return;

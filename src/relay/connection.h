@@ -18,6 +18,22 @@ namespace vf {
 
 inline constexpr std::chrono::seconds connect_timeout{5};
 
+struct ForwardShare;
+
+// What goes with a connection that changes lanes. Two descriptors of the budget come with it.
+struct MovingConnection {
+  std::shared_ptr<const RelayForward> forward;
+  std::shared_ptr<ForwardShare> share;
+  Fd client;
+  Fd guest;
+  Flow flow;                       // holds nothing
+  std::uint32_t idle_timeout = 0;  // seconds; 0: none
+  gint64 active = 0;               // when bytes were last carried
+
+  // Nobody carries it any more.
+  void reset();
+};
+
 // A client's connection and the one to the guest that is made for it. Until the guest answers
 // nothing is read from the client: what it sends early stays in its socket.
 class Connection final : private FlowIo, private Task, private Timer {
@@ -29,6 +45,8 @@ class Connection final : private FlowIo, private Task, private Timer {
     virtual void reached_guest() = 0;
     virtual void missed_guest(int error_number) = 0;
     virtual void carried(std::uint64_t to_guest, std::uint64_t to_client) = 0;
+    // It fits the other lane better: take_apart() it.
+    virtual void changes_lane(Connection& connection) = 0;
     virtual void ended(Connection& connection) = 0;
   };
   using Place = std::list<std::unique_ptr<Connection>>::iterator;
@@ -36,17 +54,21 @@ class Connection final : private FlowIo, private Task, private Timer {
   // Takes two descriptors of the budget that the caller has set aside.
   Connection(RelayContext& context, Owner& owner, std::shared_ptr<const RelayForward> forward,
              Fd client);
+  // One that comes from the other lane.
+  Connection(RelayContext& context, Owner& owner, MovingConnection moved);
   ~Connection() override;
 
-  // Begins to connect; may end the connection.
+  // Begins to connect, or goes on; may end the connection.
   void start();
+  // Nothing may be called afterwards. The caller fills in the forward.
+  MovingConnection take_apart();
   // Resets both sides and ends.
   void cut() { end(true); }
 
   Place place;  // in its owner's list
 
  private:
-  enum class State : std::uint8_t { connecting, flowing, ended };
+  enum class State : std::uint8_t { connecting, flowing, moved, ended };
 
   // One of the two descriptors, as the loop sees it.
   struct End final : Handler {
@@ -73,7 +95,11 @@ class Connection final : private FlowIo, private Task, private Timer {
   void connected();
   void connect_failed(int error_number);
   void pump();
+  void resume();
+  std::size_t step() const;
   void carry_on();
+  void no_delay();
+  bool fits_other_lane(std::uint64_t carried);
   void watch_idleness();
   void end(bool reset);
 
@@ -87,6 +113,8 @@ class Connection final : private FlowIo, private Task, private Timer {
   std::uint32_t idle_timeout_ = 0;  // seconds; 0: none
   gint64 connect_until_ = 0;        // the endpoint that is being tried has this long
   gint64 active_ = 0;               // when bytes were last carried
+  std::uint32_t misplaced_ = 0;     // bytes, or turns, that were for the other lane; in a row
+  bool no_delay_ = false;           // of the guest's side
   State state_ = State::connecting;
 };
 

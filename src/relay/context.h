@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
 #include <string>
 
 #include "relay/loop.h"
@@ -38,11 +39,37 @@ class DescriptorBudget {
   std::atomic<std::size_t> used_{0};
 };
 
+struct MovingConnection;
+
+// The threads of a relay come in pairs, for the kernel runs a thread at once that has slept much:
+// the swift lane accepts and answers what is small, the bulk lane carries what takes its time. A
+// connection changes lanes as it shows what it is.
+class Lane {
+ public:
+  virtual ~Lane() = default;
+  // Any thread.
+  virtual void take(MovingConnection connection) = 0;
+};
+
+// When somebody last wanted a quick answer: common to the two lanes of a pair.
+class Hurry {
+ public:
+  void note(gint64 now) { noted_.store(now, std::memory_order_relaxed); }
+  bool lately(gint64 now) const { return now - noted_.load(std::memory_order_relaxed) < lasts; }
+
+ private:
+  static constexpr gint64 lasts = 1000;  // microseconds
+  std::atomic<gint64> noted_{0};
+};
+
 // What every forward of a relay thread shares. Outlives them.
 struct RelayContext {
   Loop& loop;
   DescriptorBudget& descriptors;
   RelayEvents& events;
+  std::shared_ptr<Hurry> hurry = std::make_shared<Hurry>();
+  bool carries_bulk = false;   // which lane this is
+  Lane* other_lane = nullptr;  // null: everything is carried here
 };
 
 }  // namespace vf

@@ -3,7 +3,9 @@
 #include "relay/crew.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -19,7 +21,8 @@ namespace vf {
 namespace {
 
 constexpr std::size_t max_staged = 200'000;
-constexpr std::size_t max_threads = 8;
+constexpr std::size_t max_pairs = 8;
+constexpr int bulk_niceness = 10;
 
 std::uint64_t cookie_of(int socket) {
   std::uint64_t cookie = 0;
@@ -31,16 +34,24 @@ std::uint64_t cookie_of(int socket) {
 }  // namespace
 
 // One thread. What it does is posted to its context, in order.
-class Crew::Hand final : private RelayEvents {
+class Crew::Hand final : public Lane, private RelayEvents {
  public:
-  Hand(Crew& crew)
-      : crew_context_(borrow(crew.context_.get())),
+  Hand(Crew& crew, bool carries_bulk, std::shared_ptr<Hurry> hurry)
+      : carries_bulk_(carries_bulk),
+        hurry_(std::move(hurry)),
+        crew_context_(borrow(crew.context_.get())),
         crew_alive_(crew.alive_),
         events_(crew.events_),
         descriptors_(crew.descriptors_),
         context_(adopt(g_main_context_new())) {}
 
-  ~Hand() override {
+  ~Hand() override { stop(); }
+
+  bool accepts() const { return !carries_bulk_; }
+  // Not while one of them runs.
+  void pair_with(Hand& other) { other_lane_ = &other; }
+  // The partner may still pass connections on; they end with this object.
+  void stop() {
     if (!thread_.joinable()) return;
     post(context_.get(), [this] { ended_ = true; });
     thread_.join();
@@ -59,6 +70,12 @@ class Crew::Hand final : private RelayEvents {
     return outcome.get();
   }
 
+  void take(MovingConnection connection) override {
+    post(context_.get(), [this, moved = std::make_shared<MovingConnection>(std::move(connection))] {
+      served_->take(std::move(*moved));
+    });
+  }
+
   // Runs on this thread, then `answer(result)` on the crew's, unless the crew is gone.
   template <typename Work, typename Answer>
   void ask(Work work, Answer answer) {
@@ -69,11 +86,14 @@ class Crew::Hand final : private RelayEvents {
 
  private:
   void run(std::promise<Result<void>>& started) {
-    pthread_setname_np(pthread_self(), "relay");
+    pthread_setname_np(pthread_self(), carries_bulk_ ? "relay-bulk" : "relay-swift");
+    // Between the two lanes the swift one goes first. Others are not meant: where the scheduler
+    // groups processes by session or service, as Linux does, this counts within the relay only.
+    if (carries_bulk_) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), bulk_niceness);
     g_main_context_push_thread_default(context_.get());
     std::optional<RelayContext> relay;  // outlives the loop, which destroys what was retired
     if (auto loop = Loop::create(context_.get())) {
-      relay.emplace(RelayContext{**loop, descriptors_, *this});
+      relay.emplace(RelayContext{**loop, descriptors_, *this, hurry_, carries_bulk_, other_lane_});
       ServedForwards served(*relay);
       served_ = &served;
       started.set_value({});
@@ -98,6 +118,9 @@ class Crew::Hand final : private RelayEvents {
     tell([&events = events_, key, error_number] { events.failing(key, error_number); });
   }
 
+  const bool carries_bulk_;
+  const std::shared_ptr<Hurry> hurry_;
+  Lane* other_lane_ = nullptr;
   Ref<GMainContext> crew_context_;
   std::weak_ptr<int> crew_alive_;
   RelayEvents& events_;
@@ -108,9 +131,9 @@ class Crew::Hand final : private RelayEvents {
   std::thread thread_;
 };
 
-std::size_t Crew::usual_threads() {
+std::size_t Crew::usual_pairs() {
   const std::size_t cores = std::max(std::thread::hardware_concurrency(), 1u);
-  return std::clamp<std::size_t>(cores - 1, 1, max_threads);
+  return std::clamp<std::size_t>(cores - 1, 1, max_pairs);
 }
 
 Crew::Crew(DescriptorBudget& descriptors, RelayEvents& events)
@@ -118,20 +141,27 @@ Crew::Crew(DescriptorBudget& descriptors, RelayEvents& events)
       descriptors_(descriptors),
       events_(events) {}
 
-Result<std::unique_ptr<Crew>> Crew::create(std::size_t threads, DescriptorBudget& descriptors,
+Result<std::unique_ptr<Crew>> Crew::create(std::size_t pairs, DescriptorBudget& descriptors,
                                            RelayEvents& events) {
   std::unique_ptr<Crew> crew(new Crew(descriptors, events));
-  for (std::size_t i = 0; i < threads; ++i) {
-    crew->hands_.push_back(std::make_unique<Hand>(*crew));
-    if (auto started = crew->hands_.back()->start(); !started)
-      return Unexpected(std::move(started).error());
+  for (std::size_t i = 0; i < pairs; ++i) {
+    const auto hurry = std::make_shared<Hurry>();
+    auto swift = std::make_unique<Hand>(*crew, false, hurry);
+    auto bulk = std::make_unique<Hand>(*crew, true, hurry);
+    swift->pair_with(*bulk);
+    bulk->pair_with(*swift);
+    crew->hands_.push_back(std::move(swift));
+    crew->hands_.push_back(std::move(bulk));
   }
+  for (const auto& hand : crew->hands_)
+    if (auto started = hand->start(); !started) return Unexpected(std::move(started).error());
   return crew;
 }
 
 Crew::~Crew() {
   alive_.reset();
-  hands_.clear();
+  for (const auto& hand : hands_)
+    hand->stop();
 }
 
 Result<void> Crew::push(Change change) {
@@ -180,13 +210,30 @@ std::shared_ptr<ForwardShare> Crew::share_of(const std::string& key) {
   return share;
 }
 
+// Connections on their way from thread to thread are told by the share.
+void Crew::remove(const RelayRemove& remove) {
+  const bool cut = remove.removal == RelayRemoval::cut;
+  const auto found = entries_.find(remove.key);
+  if (found != entries_.end()) draining_.emplace(remove.key, found->second.share);
+  forget(remove.key);
+  if (cut) {
+    const auto [first, last] = draining_.equal_range(remove.key);
+    for (auto one = first; one != last; ++one)
+      if (const auto share = one->second.lock()) share->cut = true;
+  }
+  std::erase_if(draining_, [](const auto& one) { return one.second.expired(); });
+}
+
 void Crew::commit(std::function<void()> applied) {
   using Served = std::variant<ServedAdd, RelayUpdate, RelayRemove>;
   const auto changes = std::make_shared<std::vector<Served>>();
   for (Change& change : std::exchange(staged_, {})) {
     if (auto* add = std::get_if<RelayAdd>(&change)) {
       const std::string key = add->forward.key;
+      const auto before = entries_.find(key);
       const auto share = share_of(key);
+      if (before != entries_.end() && before->second.forward.target != add->forward.target)
+        share->proven = false;
       forget(key);
       Entry entry{add->forward, share, {}};
       for (Fd& listener : add->listeners)
@@ -197,20 +244,27 @@ void Crew::commit(std::function<void()> applied) {
     } else if (auto* update = std::get_if<RelayUpdate>(&change)) {
       const auto found = entries_.find(update->forward.key);
       if (found == entries_.end()) continue;
-      found->second.forward = update->forward;
+      Entry& entry = found->second;
+      if (entry.forward.target != update->forward.target) entry.share->proven = false;
+      entry.forward = update->forward;
       changes->push_back(std::move(*update));
     } else {
-      auto& remove = std::get<RelayRemove>(change);
-      forget(remove.key);
-      changes->push_back(std::move(remove));
+      auto& removal = std::get<RelayRemove>(change);
+      remove(removal);
+      changes->push_back(std::move(removal));
     }
   }
   const auto missing = std::make_shared<std::size_t>(hands_.size());
   for (const auto& hand : hands_)
     hand->ask(
-        [changes](ServedForwards& served) {
-          for (const Served& change : *changes)
-            std::visit([&](const auto& typed) { served.apply(typed); }, change);
+        [changes, accepts = hand->accepts()](ServedForwards& served) {
+          for (const Served& change : *changes) {
+            const auto* add = std::get_if<ServedAdd>(&change);
+            if (add && !accepts)
+              served.apply(ServedAdd{add->forward, add->share, {}});
+            else
+              std::visit([&](const auto& typed) { served.apply(typed); }, change);
+          }
           return true;
         },
         [missing, applied](bool) {

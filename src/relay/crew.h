@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // The threads of the relay and what they serve. Each runs a GMainContext with one Loop and has its
-// part of every forward: all accept from the same listening sockets, and a connection stays with
-// the thread that accepted it. So the byte path shares nothing and takes no lock; what is asked of
-// all threads (a commit, the counters) is posted to each, and answered when the last has answered.
+// part of every forward. They come in pairs: the first of each accepts, from the same listening
+// sockets as the others, and keeps what it accepted; its partner gets the connections that turn out
+// to be bulk, until they are none any more. So the byte path shares nothing and takes no lock; what
+// is asked of all threads (a commit, the counters) is posted to each, and answered when the last
+// has answered.
 //
 // A Crew belongs to the thread that made it, and calls back there, on that thread's default main
 // context as of its creation.
@@ -29,10 +31,10 @@ namespace vf {
 
 class Crew final {
  public:
-  // One for each core but one, where the guest or the client runs; between 1 and 8.
-  static std::size_t usual_threads();
+  // A pair for each core but one, where the guest or the client runs; between 1 and 8.
+  static std::size_t usual_pairs();
 
-  static Result<std::unique_ptr<Crew>> create(std::size_t threads, DescriptorBudget& descriptors,
+  static Result<std::unique_ptr<Crew>> create(std::size_t pairs, DescriptorBudget& descriptors,
                                               RelayEvents& events);
   // Closes every listener, resets every connection and waits for the threads to end.
   ~Crew();
@@ -71,6 +73,7 @@ class Crew final {
   Result<void> push(Change change);
   void forget(const std::string& key);
   std::shared_ptr<ForwardShare> share_of(const std::string& key);
+  void remove(const RelayRemove& remove);
 
   Ref<GMainContext> context_;
   DescriptorBudget& descriptors_;
@@ -78,6 +81,8 @@ class Crew final {
   std::vector<Change> staged_;
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::weak_ptr<DomainShare>> domains_;
+  // Of forwards that were removed and drain, by key.
+  std::multimap<std::string, std::weak_ptr<ForwardShare>> draining_;
   std::vector<std::unique_ptr<Hand>> hands_;
   // Expires with this object: what a thread posts is dropped then.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);

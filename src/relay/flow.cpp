@@ -20,9 +20,11 @@ void Flow::Direction::holds(std::size_t count) {
   begin = 0;
   end = static_cast<std::uint32_t>(count);
   if (count >= large_read)
-    large_reads = static_cast<std::uint8_t>(std::min<int>(large_reads + 1, bulk_reads));
+    score = static_cast<std::int8_t>(std::min(std::max<int>(score, 0) + 1, bulk_begins));
   else if (count < small_read)
-    large_reads = 0;
+    score = static_cast<std::int8_t>(is_bulk ? std::min<int>(score, 0) - 1 : 0);
+  if (score >= bulk_begins) is_bulk = true;
+  if (score <= bulk_ends) is_bulk = false;
 }
 
 void Flow::Direction::release(BufferPool& pool) {

@@ -113,11 +113,14 @@ class Flow {
     bool broken = false;  // an error was seen
   };
   struct Direction {
-    // Reads in a row that were large make it bulk, one that was small ends that.
-    static constexpr std::uint8_t bulk_reads = 2;
+    // Two large reads in a row make it bulk. That ends when small ones have come for a while: a
+    // stream that is read as fast as it comes has them too.
+    static constexpr int bulk_begins = 2;
+    static constexpr int bulk_ends = -16;
 
     DirectionState state = DirectionState::open;
-    std::uint8_t large_reads = 0;
+    std::int8_t score = 0;  // of large reads against small ones
+    bool is_bulk = false;
     bool copies_only = false;
     std::uint32_t begin = 0;
     std::uint32_t end = 0;
@@ -127,7 +130,7 @@ class Flow {
     std::uint64_t carried = 0;
 
     std::size_t buffered() const { return end - begin; }
-    bool bulk() const { return large_reads >= bulk_reads; }
+    bool bulk() const { return is_bulk; }
     void holds(std::size_t count);
     void release(BufferPool& pool);
   };

@@ -29,9 +29,7 @@ Forward::~Forward() {
 }
 
 void Forward::redefine(RelayForward definition) {
-  const bool same_target = definition_ && definition_->target == definition.target;
   definition_ = std::make_shared<const RelayForward>(std::move(definition));
-  if (!same_target) share_->proven = false;
 }
 
 void Forward::replace_listeners(std::vector<Listener::Socket> listeners) {
@@ -80,11 +78,18 @@ void Forward::client(Fd socket) {
     return;
   }
   Connection::Owner& owner = *this;
-  connections_.push_front(
-      std::make_unique<Connection>(context_, owner, definition_, std::move(socket)));
-  Connection& connection = *connections_.front();
-  connection.place = connections_.begin();
-  connection.start();
+  begin(std::make_unique<Connection>(context_, owner, definition_, std::move(socket)));
+}
+
+void Forward::take(MovingConnection connection) {
+  Connection::Owner& owner = *this;
+  begin(std::make_unique<Connection>(context_, owner, std::move(connection)));
+}
+
+void Forward::begin(std::unique_ptr<Connection> connection) {
+  connections_.push_front(std::move(connection));
+  connections_.front()->place = connections_.begin();
+  connections_.front()->start();
 }
 
 std::string Forward::take_place() {
@@ -139,9 +144,21 @@ void Forward::carried(std::uint64_t to_guest, std::uint64_t to_client) {
   counters_.bytes_out += to_client;
 }
 
+void Forward::changes_lane(Connection& connection) {
+  MovingConnection moved = connection.take_apart();
+  moved.forward = definition_;
+  moved.share = share_;
+  context_.other_lane->take(std::move(moved));
+  remove(connection);
+}
+
 void Forward::ended(Connection& connection) {
   share_->connections.fetch_sub(1);
   share_->domain->connections.fetch_sub(1);
+  remove(connection);
+}
+
+void Forward::remove(Connection& connection) {
   auto owned = std::move(*connection.place);
   connections_.erase(connection.place);
   context_.loop.retire(std::move(owned));

@@ -29,6 +29,7 @@ struct ForwardShare {
   std::atomic<std::uint32_t> connections{0};
   std::atomic<bool> proven{false};
   std::shared_ptr<DomainShare> domain = std::make_shared<DomainShare>();
+  std::atomic<bool> cut{false};  // removed: connections on their way between threads end as well
 };
 
 // One thread's part of a forward: its listeners and the connections that it accepted from them.
@@ -39,6 +40,8 @@ class Forward final : private Connection::Owner, private Timer {
           std::vector<Listener::Socket> listeners, std::function<void(Forward&)> on_drained);
   ~Forward() override;
 
+  // A connection from the other lane, as one of this forward.
+  void take(MovingConnection connection);
   // Connections that exist go on where they go.
   void redefine(RelayForward definition);
   void replace_listeners(std::vector<Listener::Socket> listeners);
@@ -48,6 +51,7 @@ class Forward final : private Connection::Owner, private Timer {
 
   const std::string& key() const { return definition_->key; }
   const RelayForward& definition() const { return *definition_; }
+  const ForwardShare* share() const { return share_.get(); }
   bool drained() const { return listeners_.empty() && connections_.empty(); }
   RelayCounters counters() const;
 
@@ -58,7 +62,10 @@ class Forward final : private Connection::Owner, private Timer {
   void reached_guest() override;
   void missed_guest(int error_number) override;
   void carried(std::uint64_t to_guest, std::uint64_t to_client) override;
+  void changes_lane(Connection& connection) override;
   void ended(Connection& connection) override;
+  void begin(std::unique_ptr<Connection> connection);
+  void remove(Connection& connection);
   void expired() override;  // as a Timer: the second after a told failure is over
   void tell_failing(int error_number);
   // Once a second at most.

@@ -76,7 +76,7 @@ void Listener::stop() {
 void Listener::ready(std::uint32_t) {
   const std::uint64_t last = std::exchange(round_, context_.loop.rounds());
   batch_ = round_ == last + 1 ? std::min(2 * batch_, max_batch) : 1;
-  context_.loop.hurry();
+  context_.hurry->note(context_.loop.now());
   for (int i = 0; i < batch_; ++i)
     if (!socket_ || paused_ || !accept_one()) return;
 }

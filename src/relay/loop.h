@@ -102,9 +102,6 @@ class Loop {
     retired_.push_back(std::shared_ptr<void>(std::move(object)));
   }
 
-  // Somebody waits for a quick answer: bulk transfers take small steps for a while.
-  void hurry() { hurried_ = now_; }
-  bool hurried() const { return now_ - hurried_ < hurry_time; }
   // Counts looks at what has come.
   std::uint64_t rounds() const { return rounds_; }
   BufferPool& buffers() { return buffers_; }
@@ -121,7 +118,6 @@ class Loop {
     bool rung = false;
   };
 
-  static constexpr gint64 hurry_time = 2000;  // microseconds
   static constexpr int events_per_round = 256;
   static constexpr std::size_t max_retired = 64;
 
@@ -150,7 +146,6 @@ class Loop {
   bool collected_ = false;  // in this turn
   std::uint64_t rounds_ = 0;
   gint64 now_ = 0;
-  gint64 hurried_ = 0;
 };
 
 }  // namespace vf

@@ -76,7 +76,7 @@ void notify_service_manager(std::string_view state) {
 
 struct Options {
   gint control_fd = -1;
-  gint threads = static_cast<gint>(Crew::usual_threads());
+  gint threads = static_cast<gint>(Crew::usual_pairs());
   gboolean version = FALSE;
   gboolean proxy_protocol = FALSE;
   gint idle_timeout = 0;
@@ -99,7 +99,7 @@ int parse(Options& options, int* argc, char*** argv) {
       {"control-fd", 0, 0, G_OPTION_ARG_INT, &options.control_fd,
        "Listening SOCK_SEQPACKET socket on which the daemon connects", "N"},
       {"threads", 0, 0, G_OPTION_ARG_INT, &options.threads,
-       "How many carry connections (default: one for each core but one)", "N"},
+       "Pairs of threads that carry connections (default: one for each core but one)", "N"},
       {"proxy-protocol", 0, 0, G_OPTION_ARG_NONE, &options.proxy_protocol,
        "Send a PROXY header, version 2, that tells the client's address", nullptr},
       {"idle-timeout", 0, 0, G_OPTION_ARG_INT, &options.idle_timeout,

@@ -42,6 +42,27 @@ void ServedForwards::apply(RelayRemove remove) {
     draining_.push_back(std::move(forward));
 }
 
+// The forward may have been removed while the connection was on its way.
+void ServedForwards::take(MovingConnection connection) {
+  if (!connection.share->cut) return part_of(connection).take(std::move(connection));
+  connection.reset();
+  connection.share->connections.fetch_sub(1);
+  connection.share->domain->connections.fetch_sub(1);
+  context_.descriptors.give_back(2);
+}
+
+Forward& ServedForwards::part_of(const MovingConnection& connection) {
+  const auto found = forwards_.find(connection.forward->key);
+  if (found != forwards_.end() && found->second->share() == connection.share.get())
+    return *found->second;
+  for (const auto& forward : draining_)
+    if (forward->share() == connection.share.get()) return *forward;
+  draining_.push_back(std::make_unique<Forward>(context_, *connection.forward, connection.share,
+                                                std::vector<Listener::Socket>(),
+                                                [this](Forward& done) { drained(done); }));
+  return *draining_.back();
+}
+
 // Each leaves the list as it is cut.
 void ServedForwards::cut_draining(const std::string& key) {
   std::vector<Forward*> found;

@@ -32,6 +32,9 @@ class ServedForwards {
   void apply(RelayUpdate update);
   void apply(RelayRemove remove);
 
+  // A connection from the other lane.
+  void take(MovingConnection connection);
+
   // In order of key. A forward that drains is not among them.
   std::vector<RelayCounters> counters() const;
   std::size_t size() const { return forwards_.size(); }
@@ -41,6 +44,7 @@ class ServedForwards {
   void clear();
 
  private:
+  Forward& part_of(const MovingConnection& connection);
   void cut_draining(const std::string& key);
   void drained(Forward& forward);
 

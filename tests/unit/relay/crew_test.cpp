@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Several threads that serve the same forwards.
+// Several pairs of threads that serve the same forwards.
 
 #include "relay/crew.h"
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "loopback.h"
@@ -19,7 +22,20 @@ namespace {
 
 using namespace test;
 
-constexpr std::size_t threads = 4;
+constexpr std::size_t pairs = 2;
+
+// Nanoseconds that the threads of this name have run, of this process.
+std::uint64_t run_time(const std::string& name) {
+  std::uint64_t sum = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string comm;
+    std::ifstream(task.path() / "comm") >> comm;
+    std::uint64_t time = 0;
+    if (comm == name) std::ifstream(task.path() / "schedstat") >> time;
+    sum += time;
+  }
+  return sum;
+}
 
 class CrewTest : public testing::Test, private RelayEvents {
  protected:
@@ -52,7 +68,7 @@ class CrewTest : public testing::Test, private RelayEvents {
   std::map<std::string, int> proven_;
   std::map<std::string, int> failing_;
   DescriptorBudget descriptors_{10'000};
-  std::unique_ptr<Crew> crew_ = *Crew::create(threads, descriptors_, *this);
+  std::unique_ptr<Crew> crew_ = *Crew::create(pairs, descriptors_, *this);
 };
 
 TEST_F(CrewTest, ServesFromTheCommitOn) {
@@ -108,6 +124,72 @@ TEST_F(CrewTest, ACutReachesEveryThread) {
   for (const Fd& client : clients)
     EXPECT_EQ(ending(client), ECONNRESET);
   EXPECT_EQ(crew_->size(), 0u);
+}
+
+// Bytes that tell their place.
+std::string pattern(std::size_t from, std::size_t count) {
+  std::string bytes(count, '\0');
+  for (std::size_t i = 0; i < count; ++i)
+    bytes[i] = static_cast<char>((from + i) % 251);
+  return bytes;
+}
+
+TEST_F(CrewTest, ABulkTransferHasALaneOfItsOwnAndComesBack) {
+  const Endpoint host = stage("a");
+  commit();
+  const Fd client = connected_socket(host);
+  const Fd guest = accepted_socket(target_);
+  constexpr std::size_t piece = 1 << 20;
+  constexpr std::size_t pieces = 24;
+  for (int round = 0; round < 3; ++round) {
+    const std::uint64_t before = run_time("relay-bulk");
+    std::thread sender([&] {
+      for (std::size_t i = 0; i < pieces; ++i)
+        EXPECT_TRUE(send_all(round % 2 ? client : guest, pattern(i * piece, piece)));
+    });
+    for (std::size_t i = 0; i < pieces; ++i)
+      EXPECT_TRUE(receive(round % 2 ? guest : client, piece) == pattern(i * piece, piece))
+          << "piece " << i;
+    sender.join();
+    EXPECT_GT(run_time("relay-bulk"), before + 500'000);
+    for (int small = 0; small < 80; ++small) {
+      EXPECT_TRUE(send_all(client, "ping"));
+      EXPECT_EQ(receive(guest, 4), "ping");
+      EXPECT_TRUE(send_all(guest, "pong"));
+      EXPECT_EQ(receive(client, 4), "pong");
+    }
+    // Back in the swift lane the bulk lane sleeps.
+    const std::uint64_t after = run_time("relay-bulk");
+    for (int small = 0; small < 100; ++small) {
+      EXPECT_TRUE(send_all(client, "ping"));
+      EXPECT_EQ(receive(guest, 4), "ping");
+    }
+    EXPECT_LT(run_time("relay-bulk"), after + 100'000) << "a message takes five thousand";
+  }
+  EXPECT_EQ(counters()[0].connections, 1u);
+  EXPECT_EQ(counters()[0].accepted, 1u);
+}
+
+TEST_F(CrewTest, ACutAndADrainFindConnectionsThatChangeLanes) {
+  for (int round = 0; round < 40; ++round) {
+    const Endpoint host = stage("a");
+    commit();
+    const Fd client = connected_socket(host);
+    const Fd guest = accepted_socket(target_);
+    std::thread sender([&] { send_all(client, pattern(0, 16 << 20)); });
+    const auto first = static_cast<std::size_t>(round) << 17;
+    EXPECT_EQ(receive(guest, first).size(), first);
+    const bool cut = round % 2 == 0;
+    ASSERT_TRUE(crew_->stage(RelayRemove{"a", cut ? RelayRemoval::cut : RelayRemoval::drain}));
+    commit();
+    const std::string rest = receive(guest, (16u << 20) - first);
+    if (!cut) {
+      EXPECT_TRUE(rest == pattern(first, (16u << 20) - first));
+    } else {
+      EXPECT_LT(rest.size(), (16u << 20) - first);
+    }
+    sender.join();
+  }
 }
 
 TEST_F(CrewTest, AnotherListenerReplacesTheFirstAndConnectionsGoOn) {

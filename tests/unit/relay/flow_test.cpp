@@ -102,7 +102,7 @@ TEST(Flow, ABudgetEndsATurnAndTheNextGoesOn) {
   EXPECT_EQ(model.at(guest).written, 10 * Buffer::capacity);
 }
 
-TEST(Flow, ManyLargeReadsMakeADirectionBulkAndASmallOneEndsThat) {
+TEST(Flow, LargeReadsMakeADirectionBulkAndManySmallOnesEndThat) {
   FlowModel model;
   model.take(guest, 1 << 30);
   model.send(client, Buffer::capacity);
@@ -114,8 +114,13 @@ TEST(Flow, ManyLargeReadsMakeADirectionBulkAndASmallOneEndsThat) {
   EXPECT_EQ(model.pool.taken(), 0u);
   model.send(client, 5);
   model.settle();
+  EXPECT_TRUE(model.flow.bulk());
+  for (int small = 1; small < 16; ++small) {
+    model.send(client, 5);
+    model.settle();
+  }
   EXPECT_FALSE(model.flow.bulk());
-  EXPECT_EQ(model.at(guest).written, Buffer::capacity + 4 * Pipe::capacity + 5);
+  EXPECT_EQ(model.at(guest).written, Buffer::capacity + 4 * Pipe::capacity + 16 * 5);
 }
 
 TEST(Flow, AStalledReaderStopsABulkSenderAtOnePipe) {

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <atomic>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -372,6 +373,61 @@ TEST_F(RelayTest, RandomTransfersArriveWhole) {
     EXPECT_TRUE(got == sent) << round;
   }
   EXPECT_TRUE(no_connection_left("a"));
+}
+
+// What a swift lane passes on is kept until the test has somebody take it.
+class LaneTest : public testing::Test, private Lane {
+ protected:
+  // Carries until the connection is passed on; `share` is its forward's.
+  MovingConnection moved(const Endpoint& host) {
+    client_ = connected_socket(host);
+    guest_ = accepted_socket(target_);
+    const std::string bytes(64 << 10, 'x');
+    for (std::size_t sent = 0; !passed_on_.load(); sent += bytes.size()) {
+      EXPECT_LT(sent, 64u << 20);
+      EXPECT_TRUE(send_all(client_, bytes));
+      EXPECT_EQ(receive(guest_, bytes.size()).size(), bytes.size());
+    }
+    return std::move(*connection_);
+  }
+  void take(MovingConnection connection) override {
+    connection_.emplace(std::move(connection));
+    passed_on_ = true;
+  }
+
+  Fd target_ = listening_socket();
+  Fd client_;
+  Fd guest_;
+  std::optional<MovingConnection> connection_;
+  std::atomic<bool> passed_on_{false};
+  RelayThread swift_{10'000, this};
+  RelayThread bulk_;
+};
+
+TEST_F(LaneTest, AConnectionGoesOnWhereItsForwardWasRemovedMeanwhile) {
+  MovingConnection connection = moved(swift_.add("a", {local_endpoint(target_.get())}));
+  swift_.remove("a", RelayRemoval::drain);
+  const auto share = connection.share;
+  bulk_.call([&](ServedForwards& served, Loop&) { served.take(std::move(connection)); });
+  EXPECT_TRUE(send_all(client_, "last words"));
+  EXPECT_EQ(receive(guest_, 10), "last words");
+  EXPECT_EQ(share->connections, 1u);
+  client_.reset();
+  EXPECT_EQ(ending(guest_), 0);
+  guest_.reset();
+  EXPECT_TRUE(bulk_.eventually([&](ServedForwards& served, Loop&) {
+    return share->connections == 0 && served.draining() == 0;
+  }));
+}
+
+TEST_F(LaneTest, ACutEndsItOnItsWay) {
+  MovingConnection connection = moved(swift_.add("a", {local_endpoint(target_.get())}));
+  const auto share = connection.share;
+  share->cut = true;
+  bulk_.call([&](ServedForwards& served, Loop&) { served.take(std::move(connection)); });
+  EXPECT_EQ(ending(client_), ECONNRESET);
+  EXPECT_EQ(ending(guest_), ECONNRESET);
+  EXPECT_EQ(share->connections, 0u);
 }
 
 // On this thread, to count what the loop does.

@@ -59,13 +59,14 @@ class EventLog final : public RelayEvents {
 
 class RelayThread {
  public:
-  explicit RelayThread(std::size_t descriptors = 10'000)
+  explicit RelayThread(std::size_t descriptors = 10'000, Lane* other_lane = nullptr)
       : context_(adopt(g_main_context_new())), descriptors_(descriptors) {
     std::promise<void> started;
-    thread_ = std::thread([this, &started] {
+    thread_ = std::thread([this, &started, other_lane] {
       g_main_context_push_thread_default(context_.get());
       loop_ = *Loop::create(context_.get());
-      relay_.emplace(RelayContext{*loop_, descriptors_, events});
+      relay_.emplace(
+          RelayContext{*loop_, descriptors_, events, std::make_shared<Hurry>(), false, other_lane});
       table_ = std::make_unique<ServedForwards>(*relay_);
       started.set_value();
       while (!stop_)
