@@ -24,7 +24,7 @@ constexpr std::uint32_t both_ways = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 // until it has to wait, for its bytes are in the cache; else it leaves room often: in the swift
 // lane by small steps, in the bulk lane by letting the others have the processor.
 constexpr std::size_t whole_step = 16 << 20;
-constexpr std::size_t polite_step = 256 << 10;
+constexpr std::size_t polite_step = 128 << 10;
 constexpr std::size_t small_step = 32 << 10;
 // What makes a connection change lanes: so many bytes in bulk, so many small turns.
 constexpr std::uint32_t bulk_lane_bytes = 2 << 20;
