@@ -84,13 +84,28 @@ class ControlServer::Session {
                         "it speaks protocol " + std::to_string(hello.version) + ", this relay " +
                             std::to_string(relay_protocol_version));
     greeted_ = true;
-    server_.greeted(*this);
+    is_successor_ = (hello.capabilities & relay_hello_successor) != 0;
+    if (!is_successor_) server_.greeted(*this);
+    return {};
+  }
+  Result<void> take(RelayTakeOver&) {
+    if (!is_successor_) return unexpected();
+    auto control = server_.hand_over(*this);
+    if (!control) return Unexpected(std::move(control).error());
+    RelayControlSocket message;
+    message.listeners.push_back(std::move(*control));
+    send(std::move(message));
+    return query({true, 0});
+  }
+  Result<void> take(RelayRetire&) {
+    if (server_.successor_ != this) return unexpected();
+    server_.retire();
     return {};
   }
   template <typename Change>
   requires requires(Crew& crew, Change change) { crew.stage(std::move(change)); }
   Result<void> take(Change& change) {
-    if (!greeted_) return unexpected();
+    if (!greeted_ || is_successor_) return unexpected();
     return server_.crew_->stage(std::move(change));
   }
   Result<void> take(RelayCommit& commit) {
@@ -189,6 +204,7 @@ class ControlServer::Session {
   PacketChannel channel_;
   std::deque<Query> queries_;
   bool greeted_ = false;
+  bool is_successor_ = false;
   bool ended_ = false;
   Source closing_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
@@ -225,12 +241,18 @@ ControlServer::~ControlServer() = default;
 
 void ControlServer::stop() {
   accepting_.reset();
+  draining_.reset();
+  successor_ = nullptr;
   daemon_ = nullptr;
   sessions_.clear();
 }
 
 void ControlServer::serve(Crew& crew) {
   crew_ = &crew;
+  listen();
+}
+
+void ControlServer::listen() {
   accepting_ = watch_fd(
       listening_.get(), G_IO_IN, [this](GIOCondition) { accept(); }, context_);
 }
@@ -246,7 +268,7 @@ bool ControlServer::may_control(int socket) const {
   ucred peer{};
   socklen_t length = sizeof peer;
   if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) return false;
-  if (peer.uid == 0 || peer.uid == owner_) return true;
+  if (peer.uid == 0 || peer.uid == owner_ || peer.uid == own_) return true;
   log_line(LogLevel::warning, "control connection refused uid=" + std::to_string(peer.uid));
   return false;
 }
@@ -262,7 +284,47 @@ void ControlServer::closed(Session& session, const std::string& reason) {
     crew_->drop_staged();
     log_line(LogLevel::info, "daemon disconnected" + log_field("reason", reason));
   }
+  if (successor_ == &session) {
+    successor_ = nullptr;
+    if (!retired_) {
+      log_line(LogLevel::warning, "not taken over" + log_field("reason", reason));
+      listen();
+    }
+  }
   std::erase_if(sessions_, [&](const auto& one) { return one.get() == &session; });
+}
+
+// From here on nothing changes but by the successor: who connects waits in the socket, for it or,
+// should it fail, for us.
+Result<Fd> ControlServer::hand_over(Session& successor) {
+  if (successor_ || retired_)
+    return Unexpected(ErrorCode::failed, "another relay is taking over already");
+  Fd duplicate(fcntl(listening_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!duplicate) return Unexpected(system_error(errno, "fcntl"));
+  accepting_.reset();
+  successor_ = &successor;
+  if (daemon_) closed(*daemon_, "another relay takes over");
+  crew_->drop_staged();
+  std::erase_if(sessions_, [&](const auto& one) { return one.get() != &successor; });
+  return duplicate;
+}
+
+void ControlServer::retire() {
+  retired_ = true;
+  listening_.reset();
+  std::string told;
+  while (const Crew::Entry* entry = crew_->after(told)) {
+    told = entry->forward.key;
+    if (!crew_->stage(RelayRemove{told, RelayRemoval::drain})) crew_->commit({});
+  }
+  crew_->commit({});
+  log_line(LogLevel::info, "another relay has taken over, what is connected here goes on");
+  draining_ = every(
+      std::chrono::milliseconds(200),
+      [this] {
+        if (crew_->draining() == 0) on_shut_down_();
+      },
+      context_);
 }
 
 void ControlServer::proven(const std::string& key) {

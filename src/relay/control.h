@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <unistd.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,10 +19,12 @@ namespace vf {
 
 // The relay's end of the control socket. Serves one daemon: a newer one that has said hello
 // replaces the one before. What a daemon staged goes with its connection; what it committed stays.
+// A relay that takes over gets everything (succession.h).
 class ControlServer final : public RelayEvents {
  public:
   // `listening` is a SOCK_SEQPACKET socket that listens; `version` is what the hello says.
-  // `on_shut_down` comes when a daemon asks the relay to end.
+  // `on_shut_down` comes when a daemon asks the relay to end, or it has retired and nothing is
+  // left.
   static Result<std::unique_ptr<ControlServer>> create(Fd listening, GMainContext* context,
                                                        std::function<void()> on_shut_down);
   ~ControlServer() override;
@@ -28,6 +32,9 @@ class ControlServer final : public RelayEvents {
   // Begins to accept. Stopped before `crew` goes.
   void serve(Crew& crew);
   void stop();
+
+  // True when another relay has taken over.
+  bool retired() const { return retired_; }
 
   void proven(const std::string& key) override;
   void failing(const std::string& key, int error_number) override;
@@ -42,15 +49,22 @@ class ControlServer final : public RelayEvents {
   void greeted(Session& session);
   void closed(Session& session, const std::string& reason);
   void tell(RelayMessage event);
+  void listen();
+  Result<Fd> hand_over(Session& successor);
+  void retire();
 
   Fd listening_;
   uid_t owner_;  // who made the control socket
+  const uid_t own_ = geteuid();
   GMainContext* context_;
   std::function<void()> on_shut_down_;
   Crew* crew_ = nullptr;
   Source accepting_;
   std::vector<std::unique_ptr<Session>> sessions_;
-  Session* daemon_ = nullptr;  // the one that has said hello
+  Session* daemon_ = nullptr;     // the one that has said hello
+  Session* successor_ = nullptr;  // the one that takes over
+  bool retired_ = false;
+  Source draining_;
 };
 
 }  // namespace vf

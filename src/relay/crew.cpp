@@ -288,6 +288,16 @@ Result<RelayHeld> Crew::Entry::held() const {
   return held;
 }
 
+std::size_t Crew::draining() {
+  std::erase_if(draining_, [](const auto& one) { return one.second.expired(); });
+  return draining_.size();
+}
+
+void Crew::mark_proven(const std::string& key) {
+  const auto found = entries_.find(key);
+  if (found != entries_.end()) found->second.share->proven = true;
+}
+
 void Crew::counters(std::function<void(std::vector<RelayCounters>)> done) {
   struct Sum {
     std::size_t missing;

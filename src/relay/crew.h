@@ -62,6 +62,11 @@ class Crew final {
   const Entry* after(const std::string& key) const;
   std::size_t size() const { return entries_.size(); }
 
+  // How many removed forwards still have a connection in a thread, or between two.
+  std::size_t draining();
+  // As another relay has seen it, of a forward that is committed.
+  void mark_proven(const std::string& key);
+
   // The counters of every forward, in order of key.
   void counters(std::function<void(std::vector<RelayCounters>)> done);
 

@@ -28,6 +28,7 @@
 #include "relay/crew.h"
 #include "relay/log.h"
 #include "relay/standalone.h"
+#include "relay/succession.h"
 
 namespace {
 
@@ -77,6 +78,8 @@ void notify_service_manager(std::string_view state) {
 struct Options {
   gint control_fd = -1;
   gint threads = static_cast<gint>(Crew::usual_pairs());
+  gboolean take_over = FALSE;
+  std::string control_path;
   gboolean version = FALSE;
   gboolean proxy_protocol = FALSE;
   gint idle_timeout = 0;
@@ -95,9 +98,14 @@ int wrong_usage(const std::string& what) {
 
 // Prints what is wrong; the exit status then, else 0.
 int parse(Options& options, int* argc, char*** argv) {
+  gchar* control_path = nullptr;
   const GOptionEntry entries[] = {
       {"control-fd", 0, 0, G_OPTION_ARG_INT, &options.control_fd,
        "Listening SOCK_SEQPACKET socket on which the daemon connects", "N"},
+      {"take-over", 0, 0, G_OPTION_ARG_NONE, &options.take_over,
+       "Serve what the relay at --control serves, which drains and ends; in the background",
+       nullptr},
+      {"control", 0, 0, G_OPTION_ARG_FILENAME, &control_path, "Its control socket", "PATH"},
       {"threads", 0, 0, G_OPTION_ARG_INT, &options.threads,
        "Pairs of threads that carry connections (default: one for each core but one)", "N"},
       {"proxy-protocol", 0, 0, G_OPTION_ARG_NONE, &options.proxy_protocol,
@@ -124,6 +132,7 @@ int parse(Options& options, int* argc, char*** argv) {
   GErrorOut error;
   const gboolean parsed = g_option_context_parse(context, argc, argv, error.out());
   g_option_context_free(context);
+  if (const GCharPtr owned(control_path); owned) options.control_path = owned.get();
   if (!parsed) return wrong_usage(error.message());
   for (int i = 1; i < *argc; ++i)
     if (std::string_view((*argv)[i]) != "--") options.endpoints.emplace_back((*argv)[i]);
@@ -133,6 +142,10 @@ int parse(Options& options, int* argc, char*** argv) {
     return wrong_usage("--proxy-protocol, --idle-timeout and --max-connections go with endpoints");
   if (options.idle_timeout < 0 || options.max_connections < 0)
     return wrong_usage("--idle-timeout and --max-connections are not negative");
+  if (options.take_over != !options.control_path.empty())
+    return wrong_usage("--take-over and --control go together");
+  if (options.take_over && (!options.endpoints.empty() || options.control_fd >= 0))
+    return wrong_usage("--take-over goes without endpoints and --control-fd");
   if (options.threads < 1 || options.threads > max_threads)
     return wrong_usage("--threads=" + std::to_string(options.threads) + ": allowed are 1 to " +
                        std::to_string(max_threads));
@@ -176,25 +189,53 @@ class Engine {
   const Source interrupt_ = on_signal(SIGINT, [this] { stop(); });
 };
 
-int serve_daemon(Fd control, std::size_t threads) {
+// With `succession` its forwards too, from the beginning.
+int serve_daemon(Fd control, std::size_t threads, Succession* succession = nullptr,
+                 Background* background = nullptr) {
   Engine engine(control_descriptors);
   auto server = ControlServer::create(std::move(control), nullptr, [&engine] { engine.stop(); });
   if (!server) return fail(server.error().message);
   auto crew = engine.crew(threads, **server);
   if (!crew) return fail(crew.error().message);
+  std::vector<std::string> proven;
+  if (succession)
+    for (RelayHeld& held : succession->take_forwards()) {
+      if (held.proven) proven.push_back(held.forward.key);
+      const auto staged =
+          (*crew)->stage(RelayAdd{std::move(held.forward), std::move(held.listeners)});
+      if (!staged) return fail(staged.error().message);
+    }
   engine.confine();
   log_line(LogLevel::info, "confined" + engine.confinement());
-  (*server)->serve(**crew);
-  log_line(LogLevel::info, "relay ready pid=" + std::to_string(getpid()) +
-                               " protocol=" + std::to_string(relay_protocol_version) +
-                               " descriptors=" + std::to_string(engine.descriptor_limit()) +
-                               " threads=" + std::to_string(threads));
-  notify_service_manager("READY=1");
+  (*crew)->commit([&] {
+    for (const std::string& key : proven)
+      (*crew)->mark_proven(key);
+    if (succession) succession->retire_predecessor();
+    (*server)->serve(**crew);
+    log_line(LogLevel::info, "relay ready pid=" + std::to_string(getpid()) +
+                                 " protocol=" + std::to_string(relay_protocol_version) +
+                                 " descriptors=" + std::to_string(engine.descriptor_limit()) +
+                                 " threads=" + std::to_string(threads) +
+                                 " forwards=" + std::to_string((*crew)->size()));
+    notify_service_manager((succession ? "MAINPID=" + std::to_string(getpid()) + '\n' : "") +
+                           "READY=1");
+    if (background) background->serving();
+  });
   engine.run();
-  notify_service_manager("STOPPING=1");
+  // A successor is the service by now.
+  if (!(*server)->retired()) notify_service_manager("STOPPING=1");
   log_line(LogLevel::info, "relay ends forwards=" + std::to_string((*crew)->size()));
   (*server)->stop();
   return 0;
+}
+
+int take_over(const std::string& control_path, std::size_t threads) {
+  auto background = Background::enter();
+  if (!background) return fail(background.error().message);
+  raise_descriptor_limit();
+  auto succession = Succession::from(control_path);
+  if (!succession) return fail(succession.error().message);
+  return serve_daemon(succession->take_control_socket(), threads, &*succession, &*background);
 }
 
 int serve_endpoints(const Options& options, std::size_t threads) {
@@ -240,6 +281,7 @@ int main(int argc, char** argv) {
   }
   const auto threads = static_cast<std::size_t>(options.threads);
   if (!options.endpoints.empty()) return serve_endpoints(options, threads);
+  if (options.take_over) return take_over(options.control_path, threads);
   const int control = options.control_fd >= 0 ? options.control_fd : activated_fd();
   if (control < 0)
     return wrong_usage(

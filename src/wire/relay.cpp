@@ -79,6 +79,7 @@ class Reader {
   explicit Reader(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
 
   bool failed() const { return failed_; }
+  void fail() { failed_ = true; }
   bool complete() const { return !failed_ && rest_.empty(); }
 
   std::span<const std::uint8_t> raw(std::size_t length) {
@@ -317,11 +318,27 @@ struct Codec<RelayFailing> {
   }
 };
 
+template <typename T>
+struct EmptyCodec {
+  static bool valid(const T&) { return true; }
+  static void write(const T&, Writer&) {}
+  static T read(Reader&, std::vector<Fd>&) { return {}; }
+};
 template <>
-struct Codec<RelayShutDown> {
-  static bool valid(const RelayShutDown&) { return true; }
-  static void write(const RelayShutDown&, Writer&) {}
-  static RelayShutDown read(Reader&, std::vector<Fd>&) { return {}; }
+struct Codec<RelayShutDown> : EmptyCodec<RelayShutDown> {};
+template <>
+struct Codec<RelayTakeOver> : EmptyCodec<RelayTakeOver> {};
+template <>
+struct Codec<RelayRetire> : EmptyCodec<RelayRetire> {};
+
+template <>
+struct Codec<RelayControlSocket> {
+  static bool valid(const RelayControlSocket& control) { return control.listeners.size() == 1; }
+  static void write(const RelayControlSocket&, Writer&) {}
+  static RelayControlSocket read(Reader& from, std::vector<Fd>& fds) {
+    if (fds.size() != 1) from.fail();
+    return {std::exchange(fds, {})};
+  }
 };
 
 template <std::size_t... kinds>
@@ -339,6 +356,7 @@ RelayMessage read_message(std::size_t index, Reader& from, std::vector<Fd>& fds,
 std::vector<Fd>* listeners_of(RelayMessage& message) {
   if (auto* add = std::get_if<RelayAdd>(&message)) return &add->listeners;
   if (auto* held = std::get_if<RelayHeld>(&message)) return &held->listeners;
+  if (auto* control = std::get_if<RelayControlSocket>(&message)) return &control->listeners;
   return nullptr;
 }
 

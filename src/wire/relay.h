@@ -15,6 +15,13 @@
 //   statistics                    ->  counters* statistics-end
 //   shut-down                     ->  (ends)
 //                                     proven, failing (at any time)
+//
+// A relay that takes over speaks too, to the one that runs:
+//
+//   successor                         relay
+//   hello (as successor)              hello
+//   take-over                     ->  control-socket held* list-end
+//   retire                        ->  (drains and ends)
 
 #pragma once
 
@@ -62,6 +69,9 @@ inline constexpr std::size_t relay_max_endpoints = 64;
 
 // What a relay of this version may do beyond its minimum. None yet.
 enum class RelayCapability : std::uint32_t {};
+
+// In the hello of a relay that comes to take over, which is no daemon's.
+inline constexpr std::uint32_t relay_hello_successor = 1u << 31;
 
 struct RelayHello {
   std::uint32_t version = relay_protocol_version;
@@ -144,10 +154,19 @@ struct RelayFailing {
 
 struct RelayShutDown {};
 
+struct RelayTakeOver {};
+
+struct RelayControlSocket {
+  std::vector<Fd> listeners;  // one
+};
+
+struct RelayRetire {};
+
 using RelayMessage =
     std::variant<RelayHello, RelayAdd, RelayUpdate, RelayRemove, RelayCommit, RelayCommitted,
                  RelayList, RelayHeld, RelayListEnd, RelayStatistics, RelayCounters,
-                 RelayStatisticsEnd, RelayProven, RelayFailing, RelayShutDown>;
+                 RelayStatisticsEnd, RelayProven, RelayFailing, RelayShutDown, RelayTakeOver,
+                 RelayControlSocket, RelayRetire>;
 
 // A packet in the making, or one that is ready to be sent.
 struct RelayPacket {

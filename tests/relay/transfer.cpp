@@ -172,7 +172,7 @@ std::string_view stream(std::uint64_t begin, std::uint64_t offset, std::size_t l
     Random random(1);
     for (char& byte : made)
       byte = static_cast<char>(random());
-    return made + made + made.substr(0, 1000);
+    return made + made + made;  // longest is more than a period
   }();
   return std::string_view(bytes).substr((begin + offset) % period, length);
 }

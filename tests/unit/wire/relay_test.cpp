@@ -82,6 +82,22 @@ TEST(RelayWire, EveryMessageComesBackAsItWas) {
   EXPECT_EQ(round_trip(RelayProven{"k"}).key, "k");
   EXPECT_EQ(round_trip(RelayFailing{"k", ECONNREFUSED}).error_number, ECONNREFUSED);
   round_trip(RelayShutDown{});
+  round_trip(RelayTakeOver{});
+  RelayControlSocket control;
+  control.listeners.push_back(some_fd());
+  EXPECT_EQ(round_trip(std::move(control)).listeners.size(), 1u);
+  round_trip(RelayRetire{});
+}
+
+TEST(RelayWire, AControlSocketIsOne) {
+  RelayPacket packet;
+  RelayMessage none = RelayControlSocket{};
+  EXPECT_FALSE(packet.append(none));
+  RelayControlSocket control;
+  control.listeners.push_back(some_fd());
+  RelayPacket one = packet_of(std::move(control));
+  one.bytes[6] = 0;  // how many descriptors
+  EXPECT_FALSE(decode_relay_packet(one.bytes, {}));
 }
 
 // The hello is how two versions find out about each other.
