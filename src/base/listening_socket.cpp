@@ -11,19 +11,34 @@ constexpr int backlog = 4096;  // the kernel cuts it to net.core.somaxconn
 
 }  // namespace
 
-std::variant<Fd, ListenFailure> listen_tcp(const IpAddress& address, std::optional<Port> port) {
+namespace {
+
+std::variant<Fd, ListenFailure> bound(int type, const IpAddress& address,
+                                      std::optional<Port> port) {
   const int family = address.is_v4() ? AF_INET : AF_INET6;
-  Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Fd fd(::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return ListenFailure{errno, "socket"};
   const int on = 1;
-  if (::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+  if (type == SOCK_STREAM && ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
     return ListenFailure{errno, "SO_REUSEADDR"};
   if (family == AF_INET6 && ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)
     return ListenFailure{errno, "IPV6_V6ONLY"};
   const SocketAddress local = SocketAddress::from(address, port);
   if (::bind(fd.get(), local.get(), local.length) < 0) return ListenFailure{errno, "bind"};
-  if (::listen(fd.get(), backlog) < 0) return ListenFailure{errno, "listen"};
   return fd;
+}
+
+}  // namespace
+
+std::variant<Fd, ListenFailure> listen_tcp(const IpAddress& address, std::optional<Port> port) {
+  auto outcome = bound(SOCK_STREAM, address, port);
+  const Fd* const fd = std::get_if<Fd>(&outcome);
+  if (fd && ::listen(fd->get(), backlog) < 0) return ListenFailure{errno, "listen"};
+  return outcome;
+}
+
+std::variant<Fd, ListenFailure> bind_udp(const IpAddress& address, std::optional<Port> port) {
+  return bound(SOCK_DGRAM, address, port);
 }
 
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Sockets that wait for clients: non-blocking, close-on-exec, SO_REUSEADDR where it means that a
-// port in TIME_WAIT is free, and never SO_REUSEPORT, with which others could share the port. The
+// Sockets that wait for clients: non-blocking, close-on-exec, of TCP SO_REUSEADDR (a port in
+// TIME_WAIT is free), and never SO_REUSEPORT, with which others could share the port. The
 // kernel is the arbiter of what is busy.
 
 #pragma once
@@ -25,6 +25,9 @@ struct ListenFailure {
 // A TCP socket that listens, for IPv6 clients only where the address is IPv6. No port: the kernel
 // chooses.
 std::variant<Fd, ListenFailure> listen_tcp(const IpAddress& address, std::optional<Port> port);
+
+// A UDP socket, bound. Without SO_REUSEADDR, with which others could take its datagrams.
+std::variant<Fd, ListenFailure> bind_udp(const IpAddress& address, std::optional<Port> port);
 
 // A unix stream socket with a name in the abstract namespace.
 std::variant<Fd, ListenFailure> listen_abstract(const UnixEndpoint& name);

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "glib/source.h"
+#include "relay/connection.h"
 #include "relay/served_forwards.h"
 
 namespace vf {
@@ -29,6 +30,11 @@ std::uint64_t cookie_of(int socket) {
   socklen_t length = sizeof cookie;
   getsockopt(socket, SOL_SOCKET, SO_COOKIE, &cookie, &length);
   return cookie;
+}
+
+// All datagrams of a forward are one thread's: those of one client must come from one socket.
+std::size_t pair_of(const std::string& key, std::size_t pairs) {
+  return std::hash<std::string>()(key) % pairs;
 }
 
 }  // namespace
@@ -173,8 +179,10 @@ Result<void> Crew::push(Change change) {
 
 Result<void> Crew::stage(RelayAdd add) {
   for (const Fd& listener : add.listeners)
-    if (!Listener::serves(listener.get()))
-      return Unexpected(ErrorCode::invalid_argument, "not a listening stream socket");
+    if (!Forward::serves(add.forward.protocol, listener.get()))
+      return Unexpected(ErrorCode::invalid_argument, add.forward.protocol == RelayProtocol::datagram
+                                                         ? "not a bound datagram socket"
+                                                         : "not a listening stream socket");
   return push(std::move(add));
 }
 
@@ -231,8 +239,14 @@ void Crew::commit(std::function<void()> applied) {
     if (auto* add = std::get_if<RelayAdd>(&change)) {
       const std::string key = add->forward.key;
       const auto before = entries_.find(key);
+      // What streams and datagrams share is nothing.
+      const bool other_kind =
+          before != entries_.end() && before->second.forward.protocol != add->forward.protocol;
+      if (other_kind) draining_.emplace(key, before->second.share);
+      if (other_kind) forget(key);
       const auto share = share_of(key);
-      if (before != entries_.end() && before->second.forward.target != add->forward.target)
+      if (!other_kind && before != entries_.end() &&
+          before->second.forward.target != add->forward.target)
         share->proven = false;
       forget(key);
       Entry entry{add->forward, share, {}};
@@ -255,13 +269,18 @@ void Crew::commit(std::function<void()> applied) {
     }
   }
   const auto missing = std::make_shared<std::size_t>(hands_.size());
-  for (const auto& hand : hands_)
-    hand->ask(
-        [changes, accepts = hand->accepts()](ServedForwards& served) {
+  const std::size_t pairs = hands_.size() / 2;
+  for (std::size_t index = 0; index < hands_.size(); ++index)
+    hands_[index]->ask(
+        [changes, accepts = hands_[index]->accepts(), pair = index / 2,
+         pairs](ServedForwards& served) {
           for (const Served& change : *changes) {
             const auto* add = std::get_if<ServedAdd>(&change);
-            if (add && !accepts)
+            const bool streams = add && add->forward.protocol == RelayProtocol::stream;
+            if (add && streams && !accepts)
               served.apply(ServedAdd{add->forward, add->share, {}});
+            else if (add && !streams && !(accepts && pair == pair_of(add->forward.key, pairs)))
+              served.apply(RelayRemove{add->forward.key, RelayRemoval::drain});
             else
               std::visit([&](const auto& typed) { served.apply(typed); }, change);
           }

@@ -23,21 +23,21 @@ class Parser {
 
   Result<ListenArgument> listen() const {
     const auto [kind, rest] = split();
-    if (kind == "tcp") return as<ListenArgument>(inet(rest));
+    if (kind == "tcp" || kind == "udp") return as<ListenArgument>(inet(kind, rest));
     if (kind == "unix") return as<ListenArgument>(unix_listen(rest));
     if (kind == "vsock") return as<ListenArgument>(vsock(rest, true));
     return unknown_kind();
   }
 
-  Result<RelayEndpoint> connect() const {
+  Result<ConnectArgument> connect() const {
     const auto [kind, rest] = split();
-    if (kind == "unix") return as<RelayEndpoint>(unix_socket(rest));
-    if (kind == "vsock") return as<RelayEndpoint>(vsock(rest, false));
-    if (kind != "tcp") return unknown_kind();
-    const auto parsed = inet(rest);
+    if (kind == "unix") return as<ConnectArgument>(unix_socket(rest));
+    if (kind == "vsock") return as<ConnectArgument>(vsock(rest, false));
+    if (kind != "tcp" && kind != "udp") return unknown_kind();
+    const auto parsed = inet(kind, rest);
     if (!parsed) return Unexpected(parsed.error());
     if (!parsed->port) return wrong("port 0 is nothing to connect to");
-    return RelayEndpoint(Endpoint{parsed->address, *parsed->port});
+    return ConnectArgument{Endpoint{parsed->address, *parsed->port}, parsed->protocol};
   }
 
  private:
@@ -50,16 +50,20 @@ class Parser {
   template <typename To, typename From>
   static Result<To> as(Result<From> parsed) {
     if (!parsed) return Unexpected(std::move(parsed).error());
-    return To(std::move(*parsed));
+    return To{std::move(*parsed)};
   }
 
   Unexpected wrong(std::string_view what) const {
     return Unexpected(ErrorCode::invalid_argument,
                       '"' + printable(text_, 200) + "\": " + std::string(what));
   }
-  Unexpected unknown_kind() const { return wrong("an endpoint is written tcp:ADDRESS:PORT"); }
+  Unexpected unknown_kind() const {
+    return wrong(
+        "an endpoint is written tcp:ADDRESS:PORT, udp:ADDRESS:PORT, unix:PATH or vsock:CID:PORT");
+  }
 
-  Result<InetListen> inet(std::string_view rest) const {
+  Result<InetListen> inet(std::string_view kind, std::string_view rest) const {
+    const auto protocol = kind == "udp" ? RelayProtocol::datagram : RelayProtocol::stream;
     const auto colon = rest.rfind(':');
     if (colon == std::string_view::npos || rest.ends_with(']')) return wrong("the port is missing");
     std::string_view host = rest.substr(0, colon);
@@ -72,11 +76,11 @@ class Parser {
       return wrong(bracketed
                        ? "only an IPv6 address is written in brackets"
                        : "an IPv6 address is written in brackets: [" + std::string(host) + "]");
-    if (port == "0") return InetListen{*address, std::nullopt};
+    if (port == "0") return InetListen{*address, std::nullopt, protocol};
     const auto number = Port::parse(port);
     if (!number)
       return wrong("\"" + printable(port, 40) + "\" is not a port (a number from 1 to 65535)");
-    return InetListen{*address, number};
+    return InetListen{*address, number, protocol};
   }
 
   Result<IpAddress> literal(std::string_view host) const {
@@ -176,7 +180,7 @@ Result<ListenArgument> parse_listen_argument(std::string_view text) {
   return Parser(text).listen();
 }
 
-Result<RelayEndpoint> parse_connect_argument(std::string_view text) {
+Result<ConnectArgument> parse_connect_argument(std::string_view text) {
   return Parser(text).connect();
 }
 

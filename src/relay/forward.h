@@ -5,13 +5,11 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
-#include "relay/connection.h"
 #include "relay/context.h"
 #include "relay/listener.h"
 #include "relay/loop.h"
@@ -32,55 +30,55 @@ struct ForwardShare {
   std::atomic<bool> cut{false};  // removed: connections on their way between threads end as well
 };
 
-// One thread's part of a forward: its listeners and the connections that it accepted from them.
-class Forward final : private Connection::Owner, private Timer {
+// One thread's part of a forward: its sockets and what goes through them.
+class Forward : private Timer {
  public:
   // `on_drained` comes when it neither listens nor has a connection, and may retire it.
-  Forward(RelayContext& context, RelayForward definition, std::shared_ptr<ForwardShare> share,
-          std::vector<Listener::Socket> listeners, std::function<void(Forward&)> on_drained);
-  ~Forward() override;
+  using OnDrained = std::function<void(Forward&)>;
+  static std::unique_ptr<Forward> create(RelayContext& context, RelayForward definition,
+                                         std::shared_ptr<ForwardShare> share,
+                                         std::vector<Listener::Socket> listeners,
+                                         OnDrained on_drained);
+  // True for a socket that a forward of this kind can take clients from.
+  static bool serves(RelayProtocol protocol, int fd);
 
-  // A connection from the other lane, as one of this forward.
-  void take(MovingConnection connection);
-  // Connections that exist go on where they go.
-  void redefine(RelayForward definition);
-  void replace_listeners(std::vector<Listener::Socket> listeners);
-  void stop_listening();
-  // Resets all connections.
-  void cut();
+  // Not another protocol. Connections that exist go on where they go.
+  virtual void redefine(RelayForward definition);
+  virtual void replace_listeners(std::vector<Listener::Socket> listeners) = 0;
+  virtual void stop_listening() = 0;
+  // Ends all connections.
+  virtual void cut() = 0;
+  virtual bool drained() const = 0;
 
   const std::string& key() const { return definition_->key; }
   const RelayForward& definition() const { return *definition_; }
   const ForwardShare* share() const { return share_.get(); }
-  bool drained() const { return listeners_.empty() && connections_.empty(); }
   RelayCounters counters() const;
 
- private:
-  void client(Fd socket);
-  // Takes a place for a connection; the bound that leaves none, if so.
-  std::string take_place();
-  void reached_guest() override;
-  void missed_guest(int error_number) override;
-  void carried(std::uint64_t to_guest, std::uint64_t to_client) override;
-  void changes_lane(Connection& connection) override;
-  void ended(Connection& connection) override;
-  void begin(std::unique_ptr<Connection> connection);
-  void remove(Connection& connection);
-  void expired() override;  // as a Timer: the second after a told failure is over
-  void tell_failing(int error_number);
+ protected:
+  Forward(RelayContext& context, RelayForward definition, std::shared_ptr<ForwardShare> share,
+          OnDrained on_drained);
+
+  // The words for the guest's answer or the lack of it. An event a second, not one for each
+  // connection to a guest that flickers; the last word is told.
+  void reached();
+  void missed(int error_number);
   // Once a second at most.
   bool may_tell(gint64& told) const;
+  void tell_drained();
 
   RelayContext& context_;
   std::shared_ptr<const RelayForward> definition_;
   std::shared_ptr<ForwardShare> share_;
-  std::function<void(Forward&)> on_drained_;
-  std::vector<std::unique_ptr<Listener>> listeners_;
-  std::list<std::unique_ptr<Connection>> connections_;
-  RelayCounters counters_;
+  OnDrained on_drained_;
+  RelayCounters counters_;  // without the key
+
+ private:
+  void expired() override;  // the second after a told failure is over
+  void tell_failing(int error_number);
+
   gint64 told_failing_ = 0;
   int untold_failure_ = 0;  // errno of the last connection, where it came too soon to be told
-  gint64 told_full_ = 0;
 };
 
 }  // namespace vf

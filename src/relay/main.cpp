@@ -124,6 +124,7 @@ int parse(Options& options, int* argc, char*** argv) {
       "each: \"tcp:127.0.0.1:8080 -> tcp:192.0.2.7:80\".\n\n"
       "Endpoints:\n"
       "  tcp:ADDRESS:PORT         TCP; IPv6 in brackets: tcp:[::1]:8080\n"
+      "  udp:ADDRESS:PORT         UDP, on both sides\n"
       "  unix:PATH                unix stream socket; unix:@NAME in the abstract namespace;\n"
       "                           to listen also unix:PATH,mode=0660,user=USER,group=GROUP\n"
       "  vsock:CID:PORT           socket of a virtual machine; to listen also vsock:any:PORT\n\n"

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "relay/stream_forward.h"
+
 namespace vf {
 
 ServedForwards::~ServedForwards() {
@@ -12,14 +14,16 @@ ServedForwards::~ServedForwards() {
 }
 
 void ServedForwards::apply(ServedAdd add) {
+  const auto before = forwards_.find(add.forward.key);
+  if (before != forwards_.end() && before->second->definition().protocol != add.forward.protocol)
+    apply(RelayRemove{add.forward.key, RelayRemoval::drain});
   std::unique_ptr<Forward>& forward = forwards_[add.forward.key];
   if (forward) {
     forward->redefine(std::move(add.forward));
     forward->replace_listeners(std::move(add.listeners));
   } else {
-    forward = std::make_unique<Forward>(context_, std::move(add.forward), std::move(add.share),
-                                        std::move(add.listeners),
-                                        [this](Forward& done) { drained(done); });
+    forward = Forward::create(context_, std::move(add.forward), std::move(add.share),
+                              std::move(add.listeners), [this](Forward& done) { drained(done); });
   }
 }
 
@@ -51,16 +55,21 @@ void ServedForwards::take(MovingConnection connection) {
   context_.descriptors.give_back(2);
 }
 
-Forward& ServedForwards::part_of(const MovingConnection& connection) {
+StreamForward& ServedForwards::part_of(const MovingConnection& connection) {
+  const auto is_part = [&](const Forward& forward) {
+    return forward.share() == connection.share.get() &&
+           forward.definition().protocol == RelayProtocol::stream;
+  };
   const auto found = forwards_.find(connection.forward->key);
-  if (found != forwards_.end() && found->second->share() == connection.share.get())
-    return *found->second;
+  if (found != forwards_.end() && is_part(*found->second))
+    return static_cast<StreamForward&>(*found->second);
   for (const auto& forward : draining_)
-    if (forward->share() == connection.share.get()) return *forward;
-  draining_.push_back(std::make_unique<Forward>(context_, *connection.forward, connection.share,
-                                                std::vector<Listener::Socket>(),
-                                                [this](Forward& done) { drained(done); }));
-  return *draining_.back();
+    if (is_part(*forward)) return static_cast<StreamForward&>(*forward);
+  auto made = std::make_unique<StreamForward>(context_, *connection.forward, connection.share,
+                                              [this](Forward& done) { drained(done); });
+  StreamForward& part = *made;
+  draining_.push_back(std::move(made));
+  return part;
 }
 
 // Each leaves the list as it is cut.

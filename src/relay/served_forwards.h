@@ -14,6 +14,8 @@
 
 namespace vf {
 
+class StreamForward;
+
 // A forward for one thread to serve.
 struct ServedAdd {
   RelayForward forward;
@@ -44,7 +46,7 @@ class ServedForwards {
   void clear();
 
  private:
-  Forward& part_of(const MovingConnection& connection);
+  StreamForward& part_of(const MovingConnection& connection);
   void cut_draining(const std::string& key);
   void drained(Forward& forward);
 

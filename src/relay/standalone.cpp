@@ -37,14 +37,21 @@ Result<Listening> finish(std::variant<Fd, ListenFailure> outcome, std::string wh
   return Listening{std::move(std::get<Fd>(outcome)), std::move(where), std::nullopt};
 }
 
+std::string prefix(RelayProtocol protocol) {
+  return protocol == RelayProtocol::datagram ? "udp:" : "tcp:";
+}
+
 Result<Listening> listen_at(const InetListen& at) {
-  const auto where = [](const Endpoint& endpoint) { return "tcp:" + endpoint.text(); };
-  auto listening = finish(listen_tcp(at.address, at.port),
-                          at.port ? where({at.address, *at.port}) : "tcp:" + at.address.text());
+  const std::string kind = prefix(at.protocol);
+  const std::string where =
+      kind + (at.port ? Endpoint{at.address, *at.port}.text() : at.address.text());
+  auto listening = finish(at.protocol == RelayProtocol::datagram ? bind_udp(at.address, at.port)
+                                                                 : listen_tcp(at.address, at.port),
+                          where);
   if (!listening) return listening;
   const auto local = local_endpoint(listening->socket);
   if (!local) return Unexpected(system_error(errno, "getsockname"));
-  listening->where = where(*local);
+  listening->where = kind + local->text();
   return listening;
 }
 
@@ -60,8 +67,14 @@ Result<Listening> listen_at(const VsockEndpoint& at) {
   return finish(listen_vsock(at), text(at));
 }
 
-std::string target_text(const RelayEndpoint& to) {
-  return (std::holds_alternative<Endpoint>(to) ? "tcp:" : "") + text(to);
+std::string target_text(const ConnectArgument& to) {
+  return (std::holds_alternative<Endpoint>(to.endpoint) ? prefix(to.protocol) : "") +
+         text(to.endpoint);
+}
+
+RelayProtocol protocol_of(const ListenArgument& from) {
+  const auto* const inet = std::get_if<InetListen>(&from);
+  return inet ? inet->protocol : RelayProtocol::stream;
 }
 
 }  // namespace
@@ -80,12 +93,19 @@ Result<StandaloneForwards> standalone_forwards(const std::vector<std::string>& a
         ErrorCode::invalid_argument,
         "endpoints come in pairs: \"" + arguments.back() + "\" has nothing to connect to");
   // All are understood before the first one listens.
-  std::vector<std::pair<ListenArgument, RelayEndpoint>> pairs;
+  std::vector<std::pair<ListenArgument, ConnectArgument>> pairs;
   for (std::size_t i = 0; i < arguments.size(); i += 2) {
     const auto from = parse_listen_argument(arguments[i]);
     if (!from) return Unexpected(from.error());
     const auto to = parse_connect_argument(arguments[i + 1]);
     if (!to) return Unexpected(to.error());
+    if (protocol_of(*from) != to->protocol)
+      return Unexpected(ErrorCode::invalid_argument, '"' + arguments[i] + "\" and \"" +
+                                                         arguments[i + 1] +
+                                                         "\": datagrams go to udp, streams do not");
+    if (to->protocol == RelayProtocol::datagram && options.proxy_protocol)
+      return Unexpected(ErrorCode::invalid_argument,
+                        '"' + arguments[i] + "\": --proxy-protocol is for streams");
     pairs.emplace_back(*from, *to);
   }
   StandaloneForwards made;
@@ -94,7 +114,8 @@ Result<StandaloneForwards> standalone_forwards(const std::vector<std::string>& a
     if (!listening) return Unexpected(listening.error());
     RelayAdd add;
     add.forward.key = listening->where + " -> " + target_text(to);
-    add.forward.target.endpoints.push_back(to);
+    add.forward.target.endpoints.push_back(to.endpoint);
+    add.forward.protocol = to.protocol;
     add.forward.proxy_protocol = options.proxy_protocol;
     add.forward.idle_timeout = options.idle_timeout;
     add.forward.max_connections = options.max_connections;

@@ -26,7 +26,7 @@ std::string listen_at(std::string_view text) {
 
 std::string connect_to(std::string_view argument) {
   const auto parsed = parse_connect_argument(argument);
-  return parsed ? text(*parsed) : parsed.error().message;
+  return parsed ? text(parsed->endpoint) : parsed.error().message;
 }
 
 TEST(EndpointArgument, AddressesOfBothFamilies) {
@@ -34,6 +34,9 @@ TEST(EndpointArgument, AddressesOfBothFamilies) {
   EXPECT_EQ(listen_at("tcp:[::1]:8080"), "::1 8080");
   EXPECT_EQ(listen_at("tcp:0.0.0.0:65535"), "0.0.0.0 65535");
   EXPECT_EQ(connect_to("tcp:127.0.0.1:80"), "127.0.0.1:80");
+  EXPECT_EQ(listen_at("udp:127.0.0.1:53"), "127.0.0.1 53");
+  EXPECT_EQ(parse_connect_argument("udp:[::1]:53")->protocol, RelayProtocol::datagram);
+  EXPECT_EQ(parse_connect_argument("tcp:[::1]:53")->protocol, RelayProtocol::stream);
   EXPECT_EQ(connect_to("tcp:[2001:db8::7]:80"), "[2001:db8::7]:80");
 }
 
@@ -45,7 +48,7 @@ TEST(EndpointArgument, PortZeroIsAnyPortToListenAtAndNothingToConnectTo) {
 TEST(EndpointArgument, ALinkLocalAddressNamesItsInterface) {
   const auto parsed = parse_connect_argument("tcp:[fe80::1%lo]:80");
   ASSERT_TRUE(parsed);
-  EXPECT_EQ(std::get<Endpoint>(*parsed).address.scope(), 1u);
+  EXPECT_EQ(std::get<Endpoint>(parsed->endpoint).address.scope(), 1u);
   EXPECT_NE(connect_to("tcp:[fe80::1%nonesuch]:80").find("no interface \"nonesuch\""),
             std::string::npos);
   EXPECT_NE(connect_to("tcp:[fe80::1]:80").find("needs its interface"), std::string::npos);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "loopback.h"
+#include "relay/connection.h"
 #include "relay_thread.h"
 
 namespace vf {

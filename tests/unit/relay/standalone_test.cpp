@@ -125,6 +125,30 @@ TEST(Standalone, ServesEachPairAndSaysWhere) {
   EXPECT_EQ(relay.errors(), "");
 }
 
+TEST(Standalone, CarriesDatagrams) {
+  const Fd guest(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  set_deadline(guest.get());
+  const auto any = SocketAddress::from(IpAddress::loopback4(), std::nullopt);
+  ASSERT_EQ(bind(guest.get(), any.get(), any.length), 0);
+  const std::string target = "udp:" + local_endpoint(guest.get()).text();
+  Standalone relay({"udp:127.0.0.1:0", target});
+  const std::string line = relay.line();
+  EXPECT_TRUE(line.starts_with("udp:127.0.0.1:") && line.ends_with(" -> " + target)) << line;
+  const Fd client(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  set_deadline(client.get());
+  const Endpoint host = where(line);
+  const auto address = SocketAddress::from(host.address, host.port);
+  ASSERT_EQ(connect(client.get(), address.get(), address.length), 0);
+  ASSERT_EQ(send(client.get(), "x", 1, 0), 1);
+  SocketAddress from;
+  from.length = sizeof from.storage;
+  char byte = 0;
+  EXPECT_EQ(recvfrom(guest.get(), &byte, 1, 0, from.get(), &from.length), 1);
+  EXPECT_EQ(sendto(guest.get(), "y", 1, 0, from.get(), from.length), 1);
+  EXPECT_EQ(receive(client, 1), "y");
+  EXPECT_EQ(relay.terminate(), 0);
+}
+
 TEST(Standalone, EndsOnInterruptToo) {
   Standalone relay({"tcp:127.0.0.1:0", "tcp:127.0.0.1:9"});
   relay.line();
@@ -166,6 +190,8 @@ TEST(Standalone, WrongUsageIsExitTwoAndNamesWhatIsWrong) {
   usage({"--control-fd=3", "tcp:127.0.0.1:0", "tcp:127.0.0.1:1"}, "--control-fd");
   usage({"--idle-timeout=-1", "tcp:127.0.0.1:0", "tcp:127.0.0.1:1"}, "not negative");
   usage({"--proxy-protocol"}, "go with endpoints");
+  usage({"udp:127.0.0.1:0", "tcp:127.0.0.1:1"}, "datagrams go to udp");
+  usage({"--proxy-protocol", "udp:127.0.0.1:0", "udp:127.0.0.1:1"}, "is for streams");
   usage({}, "nothing to serve");
 }
 

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "relay/datagram_forward.h"
+
+#include <fcntl.h>
+#include <netinet/udp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "base/error.h"
+#include "relay/log.h"
+
+namespace vf {
+namespace {
+
+constexpr std::uint32_t usual_idle_seconds = 90;
+constexpr std::uint32_t usual_max_clients = 4096;
+// What the kernel keeps for us between two turns; it gives at most net.core.rmem_max.
+constexpr int kernel_buffer_bytes = 1 << 20;
+// A batch this small is somebody who waits for an answer.
+constexpr int small_batch = 8;
+
+int option(int fd, int name) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  return getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : -1;
+}
+
+void set_option(int fd, int level, int name, int value) {
+  setsockopt(fd, level, name, &value, sizeof value);
+}
+
+std::optional<Endpoint> local_endpoint(int fd) {
+  SocketAddress local;
+  local.length = sizeof local.storage;
+  if (getsockname(fd, local.get(), &local.length) < 0) return std::nullopt;
+  return local.endpoint();
+}
+
+void copy_address(const SocketAddress& from, std::array<std::uint8_t, 16>& to, std::uint32_t& scope,
+                  std::uint32_t& port) {
+  if (from.storage.ss_family == AF_INET) {
+    sockaddr_in in{};
+    std::memcpy(&in, &from.storage, sizeof in);
+    std::memcpy(to.data(), &in.sin_addr, sizeof in.sin_addr);
+    port = ntohs(in.sin_port);
+  } else {
+    sockaddr_in6 in{};
+    std::memcpy(&in, &from.storage, sizeof in);
+    std::memcpy(to.data(), &in.sin6_addr, sizeof in.sin6_addr);
+    scope = in.sin6_scope_id;
+    port = ntohs(in.sin6_port);
+  }
+}
+
+}  // namespace
+
+// A socket that clients write to.
+class DatagramForward::Socket final : public Handler {
+ public:
+  Socket(DatagramForward& forward, Listener::Socket its_socket, std::uint32_t its_number)
+      : socket(std::move(its_socket)), number(its_number), forward_(forward) {}
+  ~Socket() override { stop(); }
+
+  Result<void> start() {
+    const int flags = fcntl(fd(), F_GETFL);
+    if (flags < 0 || fcntl(fd(), F_SETFL, flags | O_NONBLOCK) < 0)
+      return Unexpected(system_error(errno, "fcntl"));
+    set_option(fd(), SOL_SOCKET, SO_RCVBUF, kernel_buffer_bytes);
+    set_option(fd(), SOL_UDP, UDP_GRO, 1);
+    const auto local = local_endpoint(fd());
+    // Where one socket has many addresses each datagram tells which it was sent to.
+    tells_address = local && local->address.is_wildcard();
+    if (tells_address && local->address.is_v4()) set_option(fd(), IPPROTO_IP, IP_PKTINFO, 1);
+    if (tells_address && !local->address.is_v4())
+      set_option(fd(), IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    auto watched = forward_.context_.loop.watch(fd(), EPOLLIN, *this);
+    watched_ = watched.has_value();
+    return watched;
+  }
+  void stop() {
+    if (std::exchange(watched_, false)) forward_.context_.loop.unwatch(fd());
+    socket.reset();
+  }
+  int fd() const { return socket->get(); }
+
+  // Level-triggered: what a turn leaves comes back in the next.
+  void ready(std::uint32_t) override {
+    if (socket) forward_.receive(*this);
+  }
+
+  Listener::Socket socket;
+  const std::uint32_t number;
+  bool tells_address = false;
+  bool segments = true;
+
+ private:
+  DatagramForward& forward_;
+  bool watched_ = false;
+};
+
+class DatagramForward::Client final : public Handler {
+ public:
+  Client(DatagramForward& owner, Socket& its_socket, const Key& its_key)
+      : key(its_key), socket(its_socket), owner_(owner) {}
+
+  void ready(std::uint32_t) override {
+    if (guest) owner_.answer(*this);
+  }
+  bool has_v4_source() const {
+    return socket.tells_address && address.storage.ss_family == AF_INET;
+  }
+  bool has_v6_source() const {
+    return socket.tells_address && address.storage.ss_family == AF_INET6;
+  }
+
+  const Key key;
+  Socket& socket;
+  SocketAddress address;
+  in_pktinfo source_v4{};
+  in6_pktinfo source_v6{};
+  Fd guest;
+  std::shared_ptr<const RelayForward> forward;  // that `endpoint` is of
+  std::uint32_t endpoint = 0;
+  bool answered = false;
+  bool segments = true;
+  gint64 active = 0;
+  Clients::iterator place;
+
+ private:
+  DatagramForward& owner_;
+};
+
+std::size_t DatagramForward::KeyHash::operator()(const Key& key) const {
+  return std::hash<std::string_view>()({reinterpret_cast<const char*>(&key), sizeof key});
+}
+
+DatagramForward::DatagramForward(RelayContext& context, RelayForward definition,
+                                 std::shared_ptr<ForwardShare> share, OnDrained on_drained)
+    : Forward(context, std::move(definition), std::move(share), std::move(on_drained)),
+      idle_timer_(context.loop, *this) {}
+
+DatagramForward::~DatagramForward() {
+  on_drained_ = {};
+  stop_listening();
+}
+
+bool DatagramForward::serves(int fd) {
+  if (option(fd, SO_TYPE) != SOCK_DGRAM || option(fd, SO_PROTOCOL) != IPPROTO_UDP) return false;
+  return local_endpoint(fd).has_value();
+}
+
+void DatagramForward::redefine(RelayForward definition) {
+  Forward::redefine(std::move(definition));
+  const auto& now = definition_->target.endpoints;
+  for (auto next = clients_.begin(); next != clients_.end();) {
+    Client& client = **next++;
+    const RelayEndpoint& endpoint = client.forward->target.endpoints[client.endpoint];
+    if (std::ranges::find(now, endpoint) == now.end()) forget(client);
+  }
+  end_idle();  // the time may be shorter now
+}
+
+void DatagramForward::replace_listeners(std::vector<Listener::Socket> listeners) {
+  stop_listening();
+  for (Listener::Socket& one : listeners) {
+    auto socket = std::make_unique<Socket>(*this, std::move(one), next_socket_++);
+    const auto started = socket->start();
+    if (!started)
+      log_line(LogLevel::error, "listener failed" + log_field("forward", key()) +
+                                    log_field("error", started.error().message));
+    sockets_.push_back(std::move(socket));
+  }
+}
+
+void DatagramForward::stop_listening() {
+  cut();
+  for (auto& socket : std::exchange(sockets_, {})) {
+    socket->stop();
+    context_.loop.retire(std::move(socket));
+  }
+}
+
+void DatagramForward::cut() {
+  while (!clients_.empty())
+    forget(*clients_.front());
+}
+
+void DatagramForward::receive(Socket& socket) {
+  DatagramBatch& batch = DatagramBatch::of_this_thread();
+  const int received = batch.receive(socket.fd());
+  if (received <= 0) return;
+  if (received < small_batch) context_.hurry->note(context_.loop.now());
+  const auto count = static_cast<std::size_t>(received);
+  std::array<Client*, DatagramBatch::capacity> clients;
+  for (std::size_t i = 0; i < count; ++i)
+    clients[i] = client_of(socket, batch, i);
+  // Client by client, each one's datagrams in their order.
+  for (std::size_t i = 0; i < count; ++i) {
+    Client* const client = clients[i];
+    if (!client || !client->guest) continue;
+    DatagramWriter writer({client->guest.get()}, client->segments);
+    for (std::size_t j = i; j < count; ++j)
+      if (clients[j] == client) {
+        writer.put(batch.datagram(j));
+        clients[j] = nullptr;
+      }
+    writer.flush();
+    counters_.bytes_in += writer.bytes();
+    if (writer.lost() > 0) lost(writer.lost(), writer.error_number());
+    if (writer.error_number() != 0 && writer.error_number() != EAGAIN)
+      refused(*client, writer.error_number());
+  }
+}
+
+DatagramForward::Client* DatagramForward::client_of(Socket& socket, const DatagramBatch& batch,
+                                                    std::size_t index) {
+  const SocketAddress& from = batch.sender(index);
+  Key key;
+  key.socket = socket.number;
+  copy_address(from, key.client, key.client_scope, key.port);
+  if (socket.tells_address) {
+    if (const in_pktinfo* const v4 = batch.to_v4(index)) {
+      std::memcpy(key.local.data(), &v4->ipi_addr, sizeof v4->ipi_addr);
+    } else if (const in6_pktinfo* const v6 = batch.to_v6(index)) {
+      std::memcpy(key.local.data(), &v6->ipi6_addr, sizeof v6->ipi6_addr);
+      key.local_scope = v6->ipi6_ifindex;
+    }
+  }
+  const auto known = by_key_.find(key);
+  if (known == by_key_.end()) return new_client(socket, key, batch, index);
+  touch(*known->second);
+  return known->second;
+}
+
+DatagramForward::Client* DatagramForward::new_client(Socket& socket, const Key& key,
+                                                     const DatagramBatch& batch,
+                                                     std::size_t index) {
+  if (definition_->target.endpoints.empty()) {
+    ++counters_.failures;
+    return nullptr;
+  }
+  if (!take_place()) {
+    lost(1, EMFILE);
+    return nullptr;
+  }
+  auto made = std::make_unique<Client>(*this, socket, key);
+  Client& client = *made;
+  client.address = batch.sender(index);
+  if (client.has_v4_source())
+    std::memcpy(&client.source_v4.ipi_spec_dst, key.local.data(), sizeof(in_addr));
+  if (client.has_v6_source()) {
+    std::memcpy(&client.source_v6.ipi6_addr, key.local.data(), sizeof(in6_addr));
+    // A link-local address is one of its interface; any other is answered as the routes say.
+    if (IN6_IS_ADDR_LINKLOCAL(&client.source_v6.ipi6_addr))
+      client.source_v6.ipi6_ifindex = key.local_scope;
+  }
+  client.forward = definition_;
+  client.place = clients_.insert(clients_.end(), std::move(made));
+  by_key_.emplace(key, &client);
+  ++counters_.accepted;
+  ++counters_.connections;
+  client.active = context_.loop.now();
+  if (clients_.size() == 1) idle_timer_.arm(std::chrono::microseconds(idle_time()));
+  for (int error_number = 0; !connect(client);) {
+    error_number = errno;
+    if (++client.endpoint < client.forward->target.endpoints.size()) continue;
+    client.endpoint = 0;
+    forget(client);
+    missed(error_number);
+    return nullptr;
+  }
+  return &client;
+}
+
+// A descriptor and a place in the table, of the client that has been silent for longest if need be.
+bool DatagramForward::take_place() {
+  const std::uint32_t bound =
+      definition_->max_connections != 0 ? definition_->max_connections : usual_max_clients;
+  while (clients_.size() >= bound)
+    forget(*clients_.front());
+  if (context_.descriptors.take(1)) return true;
+  if (clients_.empty()) return false;
+  forget(*clients_.front());
+  return context_.descriptors.take(1);
+}
+
+// To its endpoint; false and errno.
+bool DatagramForward::connect(Client& client) {
+  const auto* const endpoint =
+      std::get_if<Endpoint>(&client.forward->target.endpoints[client.endpoint]);
+  if (!endpoint) {
+    errno = EPROTONOSUPPORT;
+    return false;
+  }
+  const SocketAddress address = SocketAddress::from(endpoint->address, endpoint->port);
+  Fd fd(::socket(address.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd || ::connect(fd.get(), address.get(), address.length) < 0) return false;
+  set_option(fd.get(), SOL_SOCKET, SO_RCVBUF, kernel_buffer_bytes);
+  set_option(fd.get(), SOL_UDP, UDP_GRO, 1);
+  if (!context_.loop.watch(fd.get(), EPOLLIN, client)) {
+    errno = ENOSPC;
+    return false;
+  }
+  client.guest = std::move(fd);
+  return true;
+}
+
+void DatagramForward::answer(Client& client) {
+  DatagramBatch& batch = DatagramBatch::of_this_thread();
+  const int received = batch.receive(client.guest.get());
+  if (received < 0 && errno != EAGAIN) return refused(client, errno);
+  if (received <= 0) return;
+  if (received < small_batch) context_.hurry->note(context_.loop.now());
+  touch(client);
+  if (!std::exchange(client.answered, true)) reached();
+  DatagramRoute route{client.socket.fd(), &client.address};
+  if (client.has_v4_source()) route.from_v4 = &client.source_v4;
+  if (client.has_v6_source()) route.from_v6 = &client.source_v6;
+  DatagramWriter writer(route, client.socket.segments);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(received); ++i)
+    writer.put(batch.datagram(i));
+  writer.flush();
+  counters_.bytes_out += writer.bytes();
+  if (writer.lost() > 0) lost(writer.lost(), writer.error_number());
+}
+
+// An answer of the network to what was sent before. The client stays: the guest may listen later.
+void DatagramForward::refused(Client& client, int error_number) {
+  const auto& endpoints = client.forward->target.endpoints;
+  if (!client.answered && endpoints.size() > 1) {
+    client.guest.reset();
+    for (std::size_t tries = 0; tries < endpoints.size() && !client.guest; ++tries) {
+      client.endpoint = static_cast<std::uint32_t>((client.endpoint + 1) % endpoints.size());
+      connect(client);
+    }
+    if (!client.guest) forget(client);
+  }
+  missed(error_number);
+}
+
+void DatagramForward::lost(std::uint64_t datagrams, int error_number) {
+  lost_ += datagrams;
+  if (!may_tell(told_lost_)) return;
+  log_line(LogLevel::warning, "datagrams lost" + log_field("forward", key()) +
+                                  " count=" + std::to_string(std::exchange(lost_, 0)) +
+                                  log_field("reason", system_error(error_number, "last").message));
+}
+
+void DatagramForward::touch(Client& client) {
+  client.active = context_.loop.now();
+  clients_.splice(clients_.end(), clients_, client.place);
+}
+
+// Its socket is closed at once; the rest is there until the turn is over.
+void DatagramForward::forget(Client& client) {
+  client.guest.reset();
+  context_.descriptors.give_back(1);
+  by_key_.erase(client.key);
+  auto owned = std::move(*client.place);
+  clients_.erase(client.place);
+  --counters_.connections;
+  context_.loop.retire(std::move(owned));
+  if (clients_.empty()) idle_timer_.disarm();
+}
+
+gint64 DatagramForward::idle_time() const {
+  const std::uint32_t seconds =
+      definition_->idle_timeout != 0 ? definition_->idle_timeout : usual_idle_seconds;
+  return seconds * G_USEC_PER_SEC;
+}
+
+void DatagramForward::end_idle() {
+  const gint64 now = g_get_monotonic_time();
+  while (!clients_.empty() && now - clients_.front()->active >= idle_time())
+    forget(*clients_.front());
+  if (clients_.empty()) return;
+  idle_timer_.arm(std::chrono::microseconds(clients_.front()->active + idle_time() - now));
+}
+
+}  // namespace vf
