@@ -22,8 +22,13 @@ function(vf_library name)
   target_link_libraries(vf_${name} ${scope} ${ARG_LINKS})
 endfunction()
 
-# For tests of sanitizer builds: what libraries that are not ours keep at their end.
-set(VF_TEST_ENVIRONMENT "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/e2e/lab/leak-suppressions:print_suppressions=0")
+# For tests of sanitizer builds: what libraries that are not ours keep at their end, and what they do
+# under locks that the sanitizer does not see.
+if(VF_SANITIZE MATCHES thread)
+  set(VF_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/unit/thread-suppressions")
+else()
+  set(VF_TEST_ENVIRONMENT "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/e2e/lab/leak-suppressions:print_suppressions=0")
+endif()
 
 # vf_unit_tests(NAME [LINKS target...]): one test program of this folder's *_test.cpp.
 function(vf_unit_tests name)
