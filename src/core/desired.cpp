@@ -29,8 +29,6 @@ std::string missing_feature(const ForwardDefinition& definition) {
   if (definition.protocol != Protocol::tcp) return names("protocol=\"udp\"");
   if (std::holds_alternative<SocketPath>(definition.guest)) return names("guest-socket");
   if (std::holds_alternative<SocketPath>(definition.host)) return names("host-socket");
-  if (definition.proxy_protocol != ProxyProtocol::none) return names("proxy-protocol=\"v2\"");
-  if (definition.idle_timeout) return names("idle-timeout");
   if (definition.transport != Transport::automatic && definition.transport != Transport::tcp)
     return names("transport=\"" + std::string(text(definition.transport)) + '"');
   if (definition.offload != Offload::automatic && definition.offload != Offload::none)

@@ -14,10 +14,12 @@
 
 namespace vf {
 
-// Where the relay takes a forward's connections, and how many at once.
+// Where the relay takes a forward's connections, how many at once and how.
 struct RelayRoute {
   std::vector<RelayEndpoint> endpoints;  // in order of preference; empty: no way now
   std::uint32_t max_connections = 0;
+  bool proxy_protocol = false;
+  std::uint32_t idle_timeout = 0;  // seconds; 0: none
   friend bool operator==(const RelayRoute&, const RelayRoute&) = default;
 };
 

@@ -162,6 +162,8 @@ std::vector<DesiredForward> DomainRecord::desired(Ways ways, std::uint32_t max_c
       forward.route.endpoints = std::move(route->endpoints);
     forward.route.max_connections =
         std::min(single.spec.max_connections.value_or(max_connections), max_connections);
+    forward.route.proxy_protocol = single.spec.proxy_protocol == ProxyProtocol::v2;
+    forward.route.idle_timeout = single.spec.idle_timeout.value_or(0);
     result.push_back(std::move(forward));
   }
   return result;

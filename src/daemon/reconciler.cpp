@@ -32,6 +32,8 @@ RelayForward relay_forward(const std::string& key, const RelayRoute& route) {
   forward.key = key;
   forward.target.endpoints = route.endpoints;
   forward.max_connections = route.max_connections;
+  forward.proxy_protocol = route.proxy_protocol;
+  forward.idle_timeout = route.idle_timeout;
   return forward;
 }
 
@@ -288,7 +290,8 @@ bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, 
   }
   const auto id = split_key(desired.key)->second;
   if (record.bound.contains(id)) return false;
-  const RelayRoute route{held.forward.target.endpoints, held.forward.max_connections};
+  const RelayRoute route{held.forward.target.endpoints, held.forward.max_connections,
+                         held.forward.proxy_protocol, held.forward.idle_timeout};
   // Clients that come before the guest's addresses are known anew go on as before.
   if (hints_.find(desired.key, record.snapshot().id)) {
     record.assume_addresses(route.endpoints);

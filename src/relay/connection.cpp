@@ -187,7 +187,7 @@ void Connection::expired() {
   if (state_ == State::connecting && !guest_.fd) return connect();  // the backlog was full
   if (state_ == State::connecting) return connect_failed(ETIMEDOUT);
   if (state_ != State::flowing) return;
-  if (idle_timeout_ != 0 && context_.loop.now() - active_ >= idle_timeout_ * G_USEC_PER_SEC)
+  if (idle_timeout_ != 0 && context_.loop.now() - active_ >= gint64{idle_timeout_} * G_USEC_PER_SEC)
     return end(true);
   if (idle_timeout_ != 0) watch_idleness();
   pump();
@@ -213,7 +213,8 @@ bool Connection::fits_other_lane(std::uint64_t carried) {
 
 void Connection::watch_idleness() {
   const gint64 idle = g_get_monotonic_time() - active_;
-  arm(std::chrono::microseconds(std::max<gint64>(idle_timeout_ * G_USEC_PER_SEC - idle, 0)));
+  arm(std::chrono::microseconds(
+      std::max<gint64>(gint64{idle_timeout_} * G_USEC_PER_SEC - idle, 0)));
 }
 
 void Connection::ready(Side side, std::uint32_t events) {

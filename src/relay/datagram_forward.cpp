@@ -375,7 +375,7 @@ void DatagramForward::forget(Client& client) {
 gint64 DatagramForward::idle_time() const {
   const std::uint32_t seconds =
       definition_->idle_timeout != 0 ? definition_->idle_timeout : usual_idle_seconds;
-  return seconds * G_USEC_PER_SEC;
+  return gint64{seconds} * G_USEC_PER_SEC;
 }
 
 void DatagramForward::end_idle() {

@@ -77,13 +77,16 @@ TEST(Expand, DisabledIsNeitherDeniedNorFailed) {
   EXPECT_EQ(forwards[0].refused, ForwardState::disabled);
 }
 
+TEST(Expand, WhatTheRelayDoesWithConnectionsIsServed) {
+  EXPECT_FALSE(expand_one({{"guest-port", "80"}, {"proxy-protocol", "v2"}})[0].refused);
+  EXPECT_FALSE(expand_one({{"guest-port", "80"}, {"idle-timeout", "60"}})[0].refused);
+}
+
 TEST(Expand, WhatIsNotServedSaysSo) {
   const std::vector<Attributes> unserved{
       {{"guest-port", "53"}, {"protocol", "udp"}},
       {{"guest-socket", "/run/x.sock"}},
       {{"guest-port", "80"}, {"host-socket", "web.sock"}},
-      {{"guest-port", "80"}, {"proxy-protocol", "v2"}},
-      {{"guest-port", "80"}, {"idle-timeout", "60"}},
       {{"guest-port", "80"}, {"transport", "vsock"}},
       {{"guest-port", "80"}, {"offload", "nftables"}},
   };

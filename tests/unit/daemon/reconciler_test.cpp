@@ -317,6 +317,26 @@ TEST_F(Adoption, TheWayToTheGuestIsKeptUntilItsAddressesAreKnown) {
   EXPECT_THAT(relay.take(), ElementsAre("~web-uuid/n"));
 }
 
+TEST_F(Adoption, WhatTheRelayDoesWithConnectionsIsKept) {
+  constexpr auto definition =
+      R"(<forward name="n" guest-port="80" proxy-protocol="v2" idle-timeout="60"/>)";
+  auto held = one(hold("web-uuid/n"));
+  held.front().forward.proxy_protocol = true;
+  held.front().forward.idle_timeout = 60;
+  held.front().forward.max_connections = Policy{}.connections_per_forward;
+  hints.remember("web-uuid/n", {1, std::nullopt, *port_});
+  reconciler.relay_ready(std::move(held));
+  reconciler.resynced({running("web", definition)});
+  EXPECT_THAT(relay.take(), IsEmpty());
+  reconciler.domain_changed(running("web", R"(<forward name="n" guest-port="80"/>)"));
+  EXPECT_THAT(relay.take(), ElementsAre("~web-uuid/n"));
+  EXPECT_FALSE(relay.forwards["web-uuid/n"].proxy_protocol);
+  reconciler.domain_changed(running("web", definition));
+  EXPECT_THAT(relay.take(), ElementsAre("~web-uuid/n"));
+  EXPECT_TRUE(relay.forwards["web-uuid/n"].proxy_protocol);
+  EXPECT_EQ(relay.forwards["web-uuid/n"].idle_timeout, 60u);
+}
+
 TEST_F(Adoption, TheWayOfAnEarlierRunIsNotKept) {
   const Endpoint guest{*IpAddress::parse("192.168.122.7"), *Port::from(80)};
   auto held = one(hold("web-uuid/n"));

@@ -220,10 +220,15 @@ TEST_F(DatagramTest, ASilentClientIsForgottenAndComesBackAsAnother) {
   RelayForward forward = datagrams_to({target()});
   forward.idle_timeout = 1;
   const Endpoint host = relay_.add(std::move(forward), bound_udp());
+  RelayForward patient = datagrams_to({target()});
+  patient.key = "patient";
+  patient.idle_timeout = 4295;  // more microseconds than 32 bits hold
+  expect_carried(connected_udp(relay_.add(std::move(patient), bound_udp())), guest_);
   const Fd client = connected_udp(host);
   const Endpoint before = expect_carried(client, guest_);
   ASSERT_TRUE(relay_.eventually(
       [&](ServedForwards& table, Loop&) { return table.counters().front().connections == 0; }));
+  EXPECT_EQ(relay_.counters("patient").connections, 1u);
   EXPECT_NE(expect_carried(client, guest_), before);
   EXPECT_EQ(relay_.counters("d").accepted, 2u);
 }

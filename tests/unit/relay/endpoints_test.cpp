@@ -201,8 +201,16 @@ TEST(Endpoints, AnIdleConnectionEndsAfterItsTimeAndABusyOneDoesNot) {
     while (!ended && send_all(busy, "x") && receive(busy_guest, 1) == "x")
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
   });
+  // More microseconds than 32 bits hold.
+  RelayForward patient = forward_to(local_endpoint(listening.get()));
+  patient.key = "b";
+  patient.idle_timeout = 4295;
+  const Fd waiting = connected_socket(relay.add(std::move(patient), listening_socket()));
+  const Fd waiting_guest = accepted_socket(listening);
   EXPECT_EQ(ending(idle), ECONNRESET);
   EXPECT_EQ(ending(idle_guest), ECONNRESET);
+  EXPECT_TRUE(send_all(waiting, "z"));
+  EXPECT_EQ(receive(waiting_guest, 1), "z");
   ended = true;
   talking.join();
   EXPECT_TRUE(send_all(busy, "y"));
