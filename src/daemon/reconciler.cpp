@@ -2,6 +2,8 @@
 
 #include "daemon/reconciler.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -42,6 +44,15 @@ std::optional<Endpoint> local_endpoint(const Fd& fd) {
   local.length = sizeof local.storage;
   if (::getsockname(fd.get(), local.get(), &local.length) < 0) return std::nullopt;
   return local.endpoint();
+}
+
+bool same_sockets(const std::vector<Fd>& left, const std::vector<Fd>& right) {
+  return std::ranges::equal(left, right, [](const Fd& one, const Fd& other) {
+    struct stat first {};
+    struct stat second {};
+    return fstat(one.get(), &first) == 0 && fstat(other.get(), &second) == 0 &&
+           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+  });
 }
 
 }  // namespace
@@ -334,11 +345,17 @@ void Reconciler::relay_ready(std::vector<HeldForward> held) {
       forward.actual.served = false;
   unclaimed_.clear();
   for (HeldForward& forward : held) {
-    // What this daemon has bound by itself it hands over anew.
-    if (bound(forward.forward.key))
-      relay_->remove(forward.forward.key, Relay::Removal::cut);
-    else
+    // What this daemon has bound by itself it hands over anew, but a relay that took over from
+    // another has it already, and connections: there only the route is told again.
+    BoundForward* const ours = bound(forward.forward.key);
+    if (!ours) {
       unclaimed_.emplace(forward.forward.key, std::move(forward));
+    } else if (same_sockets(ours->listeners, forward.listeners)) {
+      ours->actual.served = true;
+      ours->actual.route = {};
+    } else {
+      relay_->remove(forward.forward.key, Relay::Removal::cut);
+    }
   }
   if (!synced_) return relay_->commit();
   reconcile_held();

@@ -233,6 +233,16 @@ TEST_F(ReconcilerTest, ALostRelayIsRefilled) {
   EXPECT_THAT(relay.take(), ElementsAre("+" + key_));
 }
 
+TEST_F(ReconcilerTest, ARelayThatTookOverKeepsItsConnections) {
+  reconciler.resynced({running("web", simple_)});
+  relay.take();
+  relay.is_ready = false;
+  reconciler.relay_lost("another relay takes over");
+  relay.is_ready = true;
+  reconciler.relay_ready(relay.held());
+  EXPECT_THAT(relay.take(), ElementsAre("~" + key_));
+}
+
 TEST_F(ReconcilerTest, WithoutARelayPortsAreHeld) {
   relay.is_ready = false;
   reconciler.resynced({running("web", simple_)});
