@@ -214,6 +214,34 @@ TEST_F(TakeOver, UnderLoadTwiceInARow) {
     EXPECT_TRUE(ended(old, 5'000)) << "a relay that has drained ends";
 }
 
+TEST_F(TakeOver, RemovalInMidTransferCutsOrDrains) {
+  Control daemon(path_);
+  ASSERT_TRUE(daemon.greet());
+  add_forwards(daemon);
+  std::vector<Fd> clients;
+  for (const Endpoint& host : hosts_) {
+    clients.push_back(connected_socket(host));
+    ASSERT_TRUE(send_all(clients.back(), std::string(300'000, 'x')));
+    ASSERT_EQ(receive(clients.back(), 1'000).size(), 1'000u);
+  }
+  daemon.send(RelayRemove{"d/0", RelayRemoval::cut});
+  daemon.send(RelayRemove{"d/1", RelayRemoval::drain});
+  daemon.send(RelayCommit{2});
+  while (!daemon.receives<RelayCommitted>())  // behind what it tells of first connections
+    ASSERT_EQ(errno, 0);
+  // Neither listens; the first is reset, the second goes on and so do its neighbours.
+  for (const std::size_t gone : {0u, 1u})
+    EXPECT_FALSE(connected_socket(hosts_[gone]));
+  receive(clients[0], 299'000);
+  EXPECT_FALSE(send_all(clients[0], "x") && send_all(clients[0], "y"));
+  for (const std::size_t lives : {1u, 2u, 3u}) {
+    EXPECT_EQ(receive(clients[lives], 299'000).size(), 299'000u);
+    EXPECT_TRUE(send_all(clients[lives], "ping"));
+    EXPECT_EQ(receive(clients[lives], 4), "ping");
+    shutdown(clients[lives].get(), SHUT_WR);
+  }
+}
+
 TEST_F(TakeOver, ASuccessorThatFailsChangesNothing) {
   Control daemon(path_);
   ASSERT_TRUE(daemon.greet());
