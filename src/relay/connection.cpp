@@ -18,7 +18,7 @@
 namespace vf {
 namespace {
 
-constexpr std::uint32_t both_ways = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+constexpr std::uint32_t both_ways = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
 
 // How much a turn does in each direction. As long as nobody is in a hurry a bulk transfer goes on
 // until it has to wait, for its bytes are in the cache; else it leaves room often: in the swift
@@ -138,7 +138,10 @@ int Connection::try_connect(const RelayEndpoint& endpoint) {
   guest_.fd.reset(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!guest_.fd) return errno;
   const int fd = guest_.fd.get();
-  if (family == AF_INET || family == AF_INET6) set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  if (family == AF_INET || family == AF_INET6) {
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+  }
   const int error_number = ::connect(fd, address->get(), address->length) < 0 ? errno : 0;
   if (error_number != 0 && error_number != EINPROGRESS) {
     guest_.fd.reset();
@@ -230,6 +233,7 @@ void Connection::ready(Side side, std::uint32_t events) {
     }
     if (!(events & EPOLLOUT)) return;
   }
+  if (events & EPOLLPRI) flow_.urgent(side);
   if (events & EPOLLIN) flow_.readable(side);
   if (events & EPOLLOUT) flow_.writable(side);
   if (events & (EPOLLRDHUP | EPOLLHUP)) flow_.ended(side);

@@ -116,7 +116,8 @@ std::size_t Flow::read(Side from, FlowIo& io, BufferPool& pool, std::size_t most
     if (drained && !source.ended && !source.broken) source.readable = false;
     return count;
   }
-  if (got < 0 && errno == EINVAL && direction.pipe)
+  // A splice() says 0 in front of urgent data too, once the end has come behind it.
+  if (direction.pipe && (got == 0 || errno == EINVAL))
     direction.copies_only = true;
   else if (got < 0)
     failed(from, source.readable);

@@ -34,7 +34,9 @@
 // until it gets little again. Both are the same machine; `buffered` is what buffer or pipe holds. A
 // short splice() says nothing about what is left (a pipe is full of pieces, not of bytes), so only
 // EAGAIN ends the readiness of a side there. A source that cannot be spliced (EINVAL) stays with
-// copies.
+// copies, and so does one that sent urgent data, whose byte is carried in its place in the stream
+// without its mark; splice() would stop in front of it, and says 0 there once the end has come
+// behind it. So only a copying read is believed about the end.
 
 #pragma once
 
@@ -85,6 +87,8 @@ class Flow {
   void writable(Side side) { sides_[index(side)].writable = true; }
   // The side has sent its end, which is still to be read.
   void ended(Side side) { sides_[index(side)].ended = sides_[index(side)].readable = true; }
+  // It sent urgent data: a splice() would stop in front of it for ever.
+  void urgent(Side side) { directions_[index(side)].copies_only = true; }
   void broken(Side side) { sides_[index(side)].broken = sides_[index(side)].readable = true; }
 
   // Does what can be done without waiting, up to about `budget` bytes in each direction. After

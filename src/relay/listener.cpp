@@ -57,10 +57,11 @@ Result<void> Listener::start() {
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
     return Unexpected(system_error(errno, "fcntl"));
-  // Accepted sockets inherit these two.
+  // Accepted sockets inherit these.
   const int yes = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
+  setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &yes, sizeof yes);
   return context_.loop.watch(fd, EPOLLIN | EPOLLEXCLUSIVE, *this);
 }
 

@@ -218,8 +218,12 @@ class FlowModel final : public FlowIo {
     const std::size_t most = std::min(most_spliced, wanted);
     const std::size_t there = socket.sent - socket.read;
     if (there == 0) {
-      std::uint8_t none;
-      return read(side, std::span(&none, 1));
+      errno = EAGAIN;
+      if (std::exchange(socket.error_pending, false))
+        errno = ECONNRESET;
+      else if (socket.peer_ended || socket.broken)
+        return 0;  // perhaps: a read has to tell
+      return -1;
     }
     const std::size_t count = std::min(there, most);
     socket.read += count;
