@@ -185,7 +185,7 @@ TEST_F(TakeOver, UnderLoadTwiceInARow) {
     });
   const auto more = [&](int connections) {
     for (const int before = made; made < before + connections && failed == 0 && broken == 0;)
-      std::this_thread::yield();
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
   };
   more(500);
 
