@@ -112,7 +112,8 @@ std::size_t Flow::read(Side from, FlowIo& io, BufferPool& pool, std::size_t most
   if (got > 0) {
     const auto count = static_cast<std::size_t>(got);
     direction.holds(count);
-    const bool drained = direction.buffer && count < Buffer::capacity;
+    // In front of urgent data a read is short as well.
+    const bool drained = direction.buffer && count < Buffer::capacity && !direction.copies_only;
     if (drained && !source.ended && !source.broken) source.readable = false;
     return count;
   }

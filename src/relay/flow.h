@@ -87,8 +87,11 @@ class Flow {
   void writable(Side side) { sides_[index(side)].writable = true; }
   // The side has sent its end, which is still to be read.
   void ended(Side side) { sides_[index(side)].ended = sides_[index(side)].readable = true; }
-  // It sent urgent data: a splice() would stop in front of it for ever.
-  void urgent(Side side) { directions_[index(side)].copies_only = true; }
+  // It sent urgent data: a splice() would stop in front of it for ever, a read stops there once.
+  void urgent(Side side) {
+    directions_[index(side)].copies_only = true;
+    readable(side);
+  }
   void broken(Side side) { sides_[index(side)].broken = sides_[index(side)].readable = true; }
 
   // Does what can be done without waiting, up to about `budget` bytes in each direction. After
