@@ -16,7 +16,6 @@
 
 #include "glib/source.h"
 #include "relay/connection.h"
-#include "relay/served_forwards.h"
 
 namespace vf {
 namespace {
@@ -32,18 +31,19 @@ std::uint64_t cookie_of(int socket) {
   return cookie;
 }
 
-// All datagrams of a forward are one thread's: those of one client must come from one socket.
-std::size_t pair_of(const std::string& key, std::size_t pairs) {
-  return std::hash<std::string>()(key) % pairs;
-}
-
 }  // namespace
 
 // One thread. What it does is posted to its context, in order.
 class Crew::Hand final : public Lane, private RelayEvents {
  public:
-  Hand(Crew& crew, bool carries_bulk, std::shared_ptr<Hurry> hurry)
-      : carries_bulk_(carries_bulk),
+  using Change = std::variant<ServedAdd, RelayUpdate, RelayRemove>;
+
+  // Of pair number `pair` of so many.
+  Hand(Crew& crew, std::size_t pair, std::size_t pairs, bool carries_bulk,
+       std::shared_ptr<Hurry> hurry)
+      : pair_(pair),
+        pairs_(pairs),
+        carries_bulk_(carries_bulk),
         hurry_(std::move(hurry)),
         crew_context_(borrow(crew.context_.get())),
         crew_alive_(crew.alive_),
@@ -53,7 +53,6 @@ class Crew::Hand final : public Lane, private RelayEvents {
 
   ~Hand() override { stop(); }
 
-  bool accepts() const { return !carries_bulk_; }
   // Not while one of them runs.
   void pair_with(Hand& other) { other_lane_ = &other; }
   // The partner may still pass connections on; they end with this object.
@@ -74,6 +73,17 @@ class Crew::Hand final : public Lane, private RelayEvents {
     thread_ = std::thread([this, &started] { run(started); });
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return outcome.get();
+  }
+
+  // Applies what of it is this thread's.
+  void apply(ServedForwards& served, const Change& change) const {
+    const auto* add = std::get_if<ServedAdd>(&change);
+    if (!add || listens(add->forward))
+      std::visit([&](const auto& typed) { served.apply(typed); }, change);
+    else if (add->forward.protocol == RelayProtocol::stream)
+      served.apply(ServedAdd{add->forward, add->share, {}});
+    else
+      served.apply(RelayRemove{add->forward.key, RelayRemoval::drain});
   }
 
   void take(MovingConnection connection) override {
@@ -111,6 +121,13 @@ class Crew::Hand final : public Lane, private RelayEvents {
     g_main_context_pop_thread_default(context_.get());
   }
 
+  // All datagrams of a forward are one thread's: those of one client must come from one socket.
+  bool listens(const RelayForward& forward) const {
+    if (carries_bulk_) return false;
+    return forward.protocol == RelayProtocol::stream ||
+           std::hash<std::string>()(forward.key) % pairs_ == pair_;
+  }
+
   void tell(std::function<void()> news) {
     post(crew_context_.get(), [alive = crew_alive_, news = std::move(news)] {
       if (!alive.expired()) news();
@@ -124,6 +141,8 @@ class Crew::Hand final : public Lane, private RelayEvents {
     tell([&events = events_, key, error_number] { events.failing(key, error_number); });
   }
 
+  const std::size_t pair_;
+  const std::size_t pairs_;
   const bool carries_bulk_;
   const std::shared_ptr<Hurry> hurry_;
   Lane* other_lane_ = nullptr;
@@ -152,8 +171,8 @@ Result<std::unique_ptr<Crew>> Crew::create(std::size_t pairs, DescriptorBudget& 
   std::unique_ptr<Crew> crew(new Crew(descriptors, events));
   for (std::size_t i = 0; i < pairs; ++i) {
     const auto hurry = std::make_shared<Hurry>();
-    auto swift = std::make_unique<Hand>(*crew, false, hurry);
-    auto bulk = std::make_unique<Hand>(*crew, true, hurry);
+    auto swift = std::make_unique<Hand>(*crew, i, pairs, false, hurry);
+    auto bulk = std::make_unique<Hand>(*crew, i, pairs, true, hurry);
     swift->pair_with(*bulk);
     bulk->pair_with(*swift);
     crew->hands_.push_back(std::move(swift));
@@ -229,61 +248,56 @@ void Crew::remove(const RelayRemove& remove) {
     for (auto one = first; one != last; ++one)
       if (const auto share = one->second.lock()) share->cut = true;
   }
-  std::erase_if(draining_, [](const auto& one) { return one.second.expired(); });
+}
+
+ServedAdd Crew::admit(RelayAdd add) {
+  const std::string key = add.forward.key;
+  const auto before = entries_.find(key);
+  if (before != entries_.end()) {
+    const RelayForward& old = before->second.forward;
+    if (old.target != add.forward.target) before->second.share->proven = false;
+    // What streams and datagrams share is nothing.
+    if (old.protocol != add.forward.protocol) remove({key, RelayRemoval::drain});
+  }
+  Entry entry{std::move(add.forward), share_of(key), {}};
+  forget(key);
+  for (Fd& listener : add.listeners)
+    entry.listeners.push_back(std::make_shared<const Fd>(std::move(listener)));
+  descriptors_.take_anyway(entry.listeners.size());
+  ServedAdd served{entry.forward, entry.share, entry.listeners};
+  entries_.emplace(key, std::move(entry));
+  return served;
+}
+
+bool Crew::redefine(const RelayUpdate& update) {
+  const auto found = entries_.find(update.forward.key);
+  if (found == entries_.end()) return false;
+  Entry& entry = found->second;
+  if (entry.forward.target != update.forward.target) entry.share->proven = false;
+  entry.forward = update.forward;
+  return true;
 }
 
 void Crew::commit(std::function<void()> applied) {
-  using Served = std::variant<ServedAdd, RelayUpdate, RelayRemove>;
-  const auto changes = std::make_shared<std::vector<Served>>();
+  const auto changes = std::make_shared<std::vector<Hand::Change>>();
   for (Change& change : std::exchange(staged_, {})) {
     if (auto* add = std::get_if<RelayAdd>(&change)) {
-      const std::string key = add->forward.key;
-      const auto before = entries_.find(key);
-      // What streams and datagrams share is nothing.
-      const bool other_kind =
-          before != entries_.end() && before->second.forward.protocol != add->forward.protocol;
-      if (other_kind) draining_.emplace(key, before->second.share);
-      if (other_kind) forget(key);
-      const auto share = share_of(key);
-      if (!other_kind && before != entries_.end() &&
-          before->second.forward.target != add->forward.target)
-        share->proven = false;
-      forget(key);
-      Entry entry{add->forward, share, {}};
-      for (Fd& listener : add->listeners)
-        entry.listeners.push_back(std::make_shared<const Fd>(std::move(listener)));
-      descriptors_.take_anyway(entry.listeners.size());
-      changes->push_back(ServedAdd{entry.forward, entry.share, entry.listeners});
-      entries_.emplace(key, std::move(entry));
+      changes->push_back(admit(std::move(*add)));
     } else if (auto* update = std::get_if<RelayUpdate>(&change)) {
-      const auto found = entries_.find(update->forward.key);
-      if (found == entries_.end()) continue;
-      Entry& entry = found->second;
-      if (entry.forward.target != update->forward.target) entry.share->proven = false;
-      entry.forward = update->forward;
-      changes->push_back(std::move(*update));
+      if (redefine(*update)) changes->push_back(std::move(*update));
     } else {
       auto& removal = std::get<RelayRemove>(change);
       remove(removal);
       changes->push_back(std::move(removal));
     }
   }
+  std::erase_if(draining_, [](const auto& one) { return one.second.expired(); });
   const auto missing = std::make_shared<std::size_t>(hands_.size());
-  const std::size_t pairs = hands_.size() / 2;
-  for (std::size_t index = 0; index < hands_.size(); ++index)
-    hands_[index]->ask(
-        [changes, accepts = hands_[index]->accepts(), pair = index / 2,
-         pairs](ServedForwards& served) {
-          for (const Served& change : *changes) {
-            const auto* add = std::get_if<ServedAdd>(&change);
-            const bool streams = add && add->forward.protocol == RelayProtocol::stream;
-            if (add && streams && !accepts)
-              served.apply(ServedAdd{add->forward, add->share, {}});
-            else if (add && !streams && !(accepts && pair == pair_of(add->forward.key, pairs)))
-              served.apply(RelayRemove{add->forward.key, RelayRemoval::drain});
-            else
-              std::visit([&](const auto& typed) { served.apply(typed); }, change);
-          }
+  for (const auto& hand : hands_)
+    hand->ask(
+        [changes, hand = hand.get()](ServedForwards& served) {
+          for (const Hand::Change& change : *changes)
+            hand->apply(served, change);
           return true;
         },
         [missing, applied](bool) {

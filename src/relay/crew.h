@@ -25,6 +25,7 @@
 #include "relay/context.h"
 #include "relay/forward.h"
 #include "relay/listener.h"
+#include "relay/served_forwards.h"
 #include "wire/relay.h"
 
 namespace vf {
@@ -78,6 +79,9 @@ class Crew final {
   Result<void> push(Change change);
   void forget(const std::string& key);
   std::shared_ptr<ForwardShare> share_of(const std::string& key);
+  // What a change is to the entries.
+  ServedAdd admit(RelayAdd add);
+  bool redefine(const RelayUpdate& update);
   void remove(const RelayRemove& remove);
 
   Ref<GMainContext> context_;

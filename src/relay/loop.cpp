@@ -14,6 +14,8 @@ namespace {
 
 // Of bulk work in a row before the context's other sources are asked.
 constexpr int rounds_per_turn = 32;
+// Microseconds after which a round leaves its tasks to the next.
+constexpr gint64 round_time = 2000;
 
 thread_local Loop* loop_of_thread = nullptr;
 
@@ -169,15 +171,21 @@ void Loop::turn() {
 void Loop::round() {
   ++rounds_;
   now_ = g_get_monotonic_time();
-  const std::vector<Task*> tasks = std::exchange(tasks_, {});
+  std::vector<Task*> tasks = std::exchange(tasks_, {});
   const int count = std::exchange(event_count_, 0);
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events_[static_cast<std::size_t>(i)];
     static_cast<Handler*>(event.data.ptr)->ready(event.events);
   }
   // A task that is forgotten meanwhile is retired and not yet destroyed: its mark tells.
-  for (Task* task : tasks)
-    if (std::exchange(task->queued_, false)) task->run();
+  for (auto task = tasks.begin(); task != tasks.end(); ++task) {
+    if (task != tasks.begin() && g_get_monotonic_time() - now_ > round_time) {
+      const auto end = std::remove_if(task, tasks.end(), [](Task* one) { return !one->queued_; });
+      tasks_.insert(tasks_.begin(), task, end);
+      break;
+    }
+    if (std::exchange((*task)->queued_, false)) (*task)->run();
+  }
   while (!timers_.empty() && timers_.begin()->first <= now_) {
     Timer* const timer = timers_.begin()->second;
     timer->disarm();

@@ -499,6 +499,46 @@ TEST(RelayLoop, WithoutDescriptorsAcceptingPausesAndResumes) {
   }));
 }
 
+TEST(RelayLoop, SlowTasksLetOthersInBetween) {
+  struct Slow final : Task {
+    void run() override {
+      const gint64 end = g_get_monotonic_time() + 3000;
+      while (g_get_monotonic_time() < end) {
+      }
+      ++runs;
+      if (loop) loop->again(*this);
+    }
+    Loop* loop = nullptr;
+    int runs = 0;
+  };
+  auto loop = Loop::create(nullptr);
+  ASSERT_TRUE(loop);
+  std::array<Slow, 10> tasks;
+  for (Slow& task : tasks) {
+    task.loop = loop->get();
+    (*loop)->again(task);
+  }
+  bool told = false;
+  post(g_main_context_default(), [&] { told = true; });
+  const auto runs = [&] {
+    int sum = 0;
+    for (const Slow& task : tasks)
+      sum += task.runs;
+    return sum;
+  };
+  while (!told)
+    g_main_context_iteration(nullptr, TRUE);
+  EXPECT_LE(runs(), 3);
+  // Each has its turn.
+  while (runs() < 20)
+    g_main_context_iteration(nullptr, TRUE);
+  for (Slow& task : tasks) {
+    EXPECT_GE(task.runs, 1);
+    task.loop = nullptr;
+    (*loop)->forget(task);
+  }
+}
+
 TEST(RelayLoop, IdleItSleeps) {
   struct NoEvents final : RelayEvents {
     void proven(const std::string&) override {}
