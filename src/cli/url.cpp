@@ -37,6 +37,8 @@ Error no_url(const FoundDomain& found, const std::vector<ForwardView>& forwards)
     return {ErrorCode::no_such_forward, "domain " + quote(found.domain.name) +
                                             " has no forwards; make one with: virt-forward add"};
   const ForwardView& first = forwards.front();
+  if (first.protocol == Protocol::udp)
+    return {ErrorCode::no_such_forward, quote(first.id) + " has no URL, it is udp"};
   return {ErrorCode::no_such_forward, quote(first.id) + " has no URL, it is " +
                                           std::string(text(first.state)) + ": " + first.reason};
 }

@@ -13,7 +13,7 @@
 
 namespace vf {
 
-// Listening sockets, one per address, all on the same port.
+// Sockets that listen (UDP: are bound), one per address, all on the same port.
 struct BoundPort {
   Port port;
   std::vector<IpAddress> addresses;  // fewer than claimed where the host has no ::1
@@ -23,8 +23,9 @@ struct BoundPort {
 class PortBinder {
  public:
   virtual ~PortBinder() = default;
-  // Listens on `port` at every address of the claim, or at none. No port: the kernel chooses one
-  // that is free at all of them. PortBusy when a process holds it; NotAllowed, Failed otherwise.
+  // Listens on `port` of the claim's protocol at every address of the claim, or at none. No port:
+  // the kernel chooses one that is free at all of them. PortBusy when a process holds it;
+  // NotAllowed, Failed otherwise.
   virtual Result<BoundPort> bind(const HostClaim& claim, std::optional<Port> port) = 0;
 };
 

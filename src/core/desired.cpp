@@ -11,6 +11,7 @@ namespace {
 
 HostClaim claim_of(const ForwardDefinition& definition) {
   HostClaim claim;
+  claim.protocol = definition.protocol;
   claim.default_addresses = !definition.host_address;
   if (definition.host_address)
     claim.addresses = {*definition.host_address};
@@ -21,12 +22,25 @@ HostClaim claim_of(const ForwardDefinition& definition) {
   return claim;
 }
 
+// What asks for a stream where there are datagrams; empty when nothing does.
+std::string unfit_for_datagrams(const ForwardDefinition& definition) {
+  if (definition.protocol != Protocol::udp) return {};
+  const auto needs_stream = [](std::string_view what) {
+    return std::string(what) + " is not supported with protocol=\"udp\": it takes a stream";
+  };
+  if (definition.proxy_protocol != ProxyProtocol::none)
+    return needs_stream("proxy-protocol=\"" + std::string(text(definition.proxy_protocol)) + '"');
+  if (std::holds_alternative<SocketPath>(definition.guest)) return needs_stream("guest-socket");
+  if (std::holds_alternative<SocketPath>(definition.host)) return needs_stream("host-socket");
+  return {};
+}
+
 // What the metadata may say and this version does not serve; empty when it does.
 std::string missing_feature(const ForwardDefinition& definition) {
   const auto names = [](std::string_view what) {
     return std::string(what) + " is not supported by this version";
   };
-  if (definition.protocol != Protocol::tcp) return names("protocol=\"udp\"");
+  if (std::string unfit = unfit_for_datagrams(definition); !unfit.empty()) return unfit;
   if (std::holds_alternative<SocketPath>(definition.guest)) return names("guest-socket");
   if (std::holds_alternative<SocketPath>(definition.host)) return names("host-socket");
   if (definition.transport != Transport::automatic && definition.transport != Transport::tcp)

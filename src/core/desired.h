@@ -17,9 +17,10 @@ namespace vf {
 
 // What is wanted of the host side of one forward.
 struct HostClaim {
-  std::vector<IpAddress> addresses;  // all of them get the same port
-  bool default_addresses = true;     // 127.0.0.1 and ::1; ::1 may be missing on the host
-  std::optional<Port> port;          // absent: any
+  Protocol protocol = Protocol::tcp;  // a TCP and a UDP port of one number are two ports
+  std::vector<IpAddress> addresses;   // all of them get the same port
+  bool default_addresses = true;      // 127.0.0.1 and ::1; ::1 may be missing on the host
+  std::optional<Port> port;           // absent: any
   OnBusy on_busy = OnBusy::next;
 
   friend bool operator==(const HostClaim&, const HostClaim&) = default;

@@ -11,6 +11,7 @@ namespace {
 // A bound port stays as long as it is an answer to the claim: a forward that moved away from a busy
 // port keeps its place for the run.
 bool satisfies(const ActualForward& actual, const HostClaim& claim) {
+  if (actual.claim.protocol != claim.protocol) return false;
   if (actual.claim.addresses != claim.addresses) return false;
   if (!claim.port || claim.port == actual.port) return true;
   return claim.on_busy != OnBusy::fail && actual.claim.port == claim.port;

@@ -263,7 +263,7 @@ std::vector<ForwardView> DomainRecord::forward_views(Ways ways) const {
     const auto scheme = !single.spec.scheme.empty() || !view.guest_port
                             ? std::string_view(single.spec.scheme)
                             : usual_scheme(*view.guest_port);
-    view.url = forward_url(view, scheme);
+    if (single.spec.protocol == Protocol::tcp) view.url = forward_url(view, scheme);
     views.push_back(std::move(view));
   }
   if (!snapshot_.active && !wanted_.empty()) return views;  // a reservation stands for the config

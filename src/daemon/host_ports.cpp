@@ -39,7 +39,8 @@ Result<BoundPort> HostPorts::bind(const HostClaim& claim, std::optional<Port> po
     std::vector<Fd> listeners;
     std::optional<Error> error;
     for (const IpAddress& address : claim.addresses) {
-      auto outcome = listen_tcp(address, chosen);
+      auto outcome =
+          claim.protocol == Protocol::udp ? bind_udp(address, chosen) : listen_tcp(address, chosen);
       if (auto* failure = std::get_if<ListenFailure>(&outcome)) {
         const bool dispensable = claim.default_addresses && !address.is_v4() && !listeners.empty();
         if (dispensable && has_no_ipv6(failure->error_number)) continue;

@@ -6,8 +6,9 @@
 
 namespace vf {
 
-// Real sockets: TCP, listening, non-blocking, close-on-exec, SO_REUSEADDR (a port in TIME_WAIT is
-// free) and never SO_REUSEPORT. The kernel is the arbiter of what is busy.
+// Real sockets, non-blocking, close-on-exec. TCP: listening, SO_REUSEADDR (a port in TIME_WAIT is
+// free). UDP: bound, without it, for there it would share the port. Never SO_REUSEPORT. The kernel
+// is the arbiter of what is busy.
 class HostPorts : public PortBinder {
  public:
   Result<BoundPort> bind(const HostClaim& claim, std::optional<Port> port) override;

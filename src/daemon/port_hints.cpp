@@ -14,7 +14,10 @@ namespace {
 
 constexpr gsize largest_file = 16 << 20;
 
-// "RUN REQUESTED PORT KEY": REQUESTED is "any" or a port; the key is last, for it may hold spaces.
+constexpr std::string_view udp_mark = "/udp";
+
+// "RUN REQUESTED PORT KEY": REQUESTED is "any" or a port, PORT one of TCP or, as "53/udp", of UDP;
+// the key is last, for it may hold spaces.
 std::optional<std::pair<std::string, PortHint>> parse_line(std::string_view line) {
   const auto word = [&line] {
     const std::size_t space = line.find(' ');
@@ -24,12 +27,15 @@ std::optional<std::pair<std::string, PortHint>> parse_line(std::string_view line
   };
   const std::string_view run_text = word();
   const std::string_view requested_text = word();
-  const auto port = Port::parse(word());
+  std::string_view port_text = word();
+  const Protocol protocol = port_text.ends_with(udp_mark) ? Protocol::udp : Protocol::tcp;
+  if (protocol == Protocol::udp) port_text.remove_suffix(udp_mark.size());
+  const auto port = Port::parse(port_text);
   int run = 0;
   const auto [end, error] =
       std::from_chars(run_text.data(), run_text.data() + run_text.size(), run);
   if (error != std::errc() || !port || line.empty()) return std::nullopt;
-  return std::pair(std::string(line), PortHint{run, Port::parse(requested_text), *port});
+  return std::pair(std::string(line), PortHint{run, Port::parse(requested_text), *port, protocol});
 }
 
 }  // namespace
@@ -82,8 +88,9 @@ void PortHints::write() {
   std::string text;
   for (const auto& [key, hint] : hints_) {
     const std::string requested = hint.requested ? std::to_string(hint.requested->number()) : "any";
-    text += std::to_string(hint.run) + ' ' + requested + ' ' + std::to_string(hint.port.number()) +
-            ' ' + key + '\n';
+    const std::string_view mark = hint.protocol == Protocol::udp ? udp_mark : std::string_view();
+    text += std::to_string(hint.run) + ' ' + requested + ' ' + std::to_string(hint.port.number());
+    text.append(mark).append(" ").append(key).append("\n");
   }
   // A hint that cannot be written is lost, as the design allows; the next change tries again.
   dirty_ = !g_file_set_contents_full(path_.c_str(), text.data(), static_cast<gssize>(text.size()),

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/port.h"
+#include "core/vocabulary.h"
 #include "glib/source.h"
 
 namespace vf {
@@ -19,6 +20,7 @@ struct PortHint {
   int run = 0;                    // libvirt's id of the running domain
   std::optional<Port> requested;  // absent: any
   Port port;
+  Protocol protocol = Protocol::tcp;
   friend bool operator==(const PortHint&, const PortHint&) = default;
 };
 

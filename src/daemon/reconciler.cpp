@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/listening_socket.h"
 #include "daemon/journal.h"
 #include "daemon/memory.h"
 
@@ -29,21 +30,20 @@ std::vector<int> numbers(const std::vector<Fd>& fds) {
   return result;
 }
 
-RelayForward relay_forward(const std::string& key, const RelayRoute& route) {
+RelayProtocol relay_protocol(Protocol protocol) {
+  return protocol == Protocol::udp ? RelayProtocol::datagram : RelayProtocol::stream;
+}
+
+RelayForward relay_forward(const DesiredForward& desired) {
+  const RelayRoute& route = desired.route;
   RelayForward forward;
-  forward.key = key;
+  forward.key = desired.key;
   forward.target.endpoints = route.endpoints;
   forward.max_connections = route.max_connections;
+  forward.protocol = relay_protocol(desired.claim.protocol);
   forward.proxy_protocol = route.proxy_protocol;
   forward.idle_timeout = route.idle_timeout;
   return forward;
-}
-
-std::optional<Endpoint> local_endpoint(const Fd& fd) {
-  SocketAddress local;
-  local.length = sizeof local.storage;
-  if (::getsockname(fd.get(), local.get(), &local.length) < 0) return std::nullopt;
-  return local.endpoint();
 }
 
 bool same_sockets(const std::vector<Fd>& left, const std::vector<Fd>& right) {
@@ -144,7 +144,7 @@ void Reconciler::reconcile(const Uuids& uuids) {
     if (!held) continue;
     if (held->actual.route.endpoints != forward.route.endpoints) held->failing = 0;
     held->actual.route = forward.route;
-    if (relay_) relay_->update(relay_forward(forward.key, forward.route));
+    if (relay_) relay_->update(relay_forward(forward));
   }
   if (relay_)
     relay_->commit(plan.remove.empty() ? std::function<void()>() : [this] { retry_failures(); });
@@ -171,7 +171,7 @@ void Reconciler::remember_ports(const Uuids& uuids) {
     if (found == records_.end() || !found->second.snapshot().id) continue;
     for (const auto& [id, forward] : found->second.bound)
       hints_.remember(forward.actual.key, {*found->second.snapshot().id, forward.actual.claim.port,
-                                           forward.actual.port});
+                                           forward.actual.port, forward.actual.claim.protocol});
   }
 }
 
@@ -185,7 +185,8 @@ void Reconciler::apply_binding(DesiredForward forward) {
     return;
 
   const auto hint = hints_.find(forward.key, record.snapshot().id);
-  const bool same_request = hint && hint->requested == forward.claim.port;
+  const bool same_request =
+      hint && hint->requested == forward.claim.port && hint->protocol == forward.claim.protocol;
   auto outcome = allocate(forward.claim, same_request ? std::optional(hint->port) : std::nullopt,
                           policy_, binder_);
   if (!outcome) {
@@ -210,7 +211,8 @@ void Reconciler::apply_binding(DesiredForward forward) {
           .first->second;
   if (forward.serve) hand_to_relay(held, forward);
   if (const auto run = record.snapshot().id)
-    hints_.remember(forward.key, {*run, forward.claim.port, held.actual.port});
+    hints_.remember(forward.key,
+                    {*run, forward.claim.port, held.actual.port, forward.claim.protocol});
 }
 
 // Which forward of ours has the claimed port, in words; empty where it is none of them.
@@ -218,7 +220,7 @@ std::string Reconciler::holder_of(const HostClaim& claim) const {
   if (!claim.port) return {};
   for (const auto& [uuid, record] : records_)
     for (const auto& [id, held] : record.bound)
-      if (held.actual.port == *claim.port &&
+      if (held.actual.claim.protocol == claim.protocol && held.actual.port == *claim.port &&
           std::ranges::find_first_of(held.addresses, claim.addresses) != held.addresses.end())
         return "the forward \"" + id + "\" of domain \"" + record.snapshot().name + '"';
   return {};
@@ -227,7 +229,7 @@ std::string Reconciler::holder_of(const HostClaim& claim) const {
 void Reconciler::hand_to_relay(BoundForward& held, const DesiredForward& forward) {
   held.actual.route = forward.route;
   if (!relay_ || !relay_->ready()) return;
-  relay_->add(relay_forward(forward.key, forward.route), numbers(held.listeners));
+  relay_->add(relay_forward(forward), numbers(held.listeners));
   held.actual.served = true;
 }
 
@@ -281,6 +283,7 @@ void Reconciler::adopt_held(DomainRecord& record, const std::vector<DesiredForwa
 
 // Whether the listeners are what would be bound for this forward, now or earlier in this run.
 bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, HeldForward& held) {
+  if (held.forward.protocol != relay_protocol(desired.claim.protocol)) return false;
   std::vector<IpAddress> addresses;
   std::optional<Port> port;
   for (const Fd& listener : held.listeners) {
@@ -296,7 +299,8 @@ bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, 
   if (desired.claim.port && desired.claim.port != port) {
     const auto hint = hints_.find(desired.key, record.snapshot().id);
     const bool moved_in_this_run = desired.claim.on_busy != OnBusy::fail && hint &&
-                                   hint->requested == desired.claim.port && hint->port == *port;
+                                   hint->requested == desired.claim.port && hint->port == *port &&
+                                   hint->protocol == desired.claim.protocol;
     if (!moved_in_this_run) return false;
   }
   const auto id = split_key(desired.key)->second;
@@ -315,7 +319,7 @@ bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, 
                                         std::move(addresses),
                                         std::move(held.listeners)});
   if (const auto run = record.snapshot().id)
-    hints_.remember(desired.key, {*run, desired.claim.port, *port});
+    hints_.remember(desired.key, {*run, desired.claim.port, *port, desired.claim.protocol});
   return true;
 }
 

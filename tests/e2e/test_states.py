@@ -82,17 +82,17 @@ def test_states_without_a_port(daemon, guest):
         "<vf:forward name='good' guest-port='80'/>"
         "<vf:forward name='off' guest-port='80' host-port='8181' enabled='no'/>"
         "<vf:forward name='denied' guest-port='80' host-port='8182' host-address='0.0.0.0'/>"
-        "<vf:forward name='udp' guest-port='53' host-port='8183' protocol='udp'/>"
+        "<vf:forward name='proxied' guest-port='53' host-port='8183' protocol='udp' proxy-protocol='v2'/>"
         "<vf:forward name='socket' guest-port='80' host-socket='web/x.sock'/>"
         "<vf:forward name='vsock' guest-port='80' host-port='8184' transport='vsock'/>"), start=False)
     other.start_paused()
     daemon.wait_forward(domain="other", name="good", state="waiting")
     forwards = {forward["name"]: forward for forward in daemon.forwards("other")}
     assert {name: forward["state"] for name, forward in forwards.items()} == {
-        "good": "waiting", "off": "disabled", "denied": "denied", "udp": "failed", "socket": "failed",
+        "good": "waiting", "off": "disabled", "denied": "denied", "proxied": "failed", "socket": "failed",
         "vsock": "failed"}
     assert all(forward["reason"] for forward in forwards.values())
-    assert "udp" in forwards["udp"]["reason"] and "[host] addresses" in forwards["denied"]["reason"]
+    assert "udp" in forwards["proxied"]["reason"] and "[host] addresses" in forwards["denied"]["reason"]
     assert "port" in forwards["good"]["host"]
     assert all(refused(port) for port in range(8181, 8185))
     # disabled or not is the definition's word alone
@@ -145,10 +145,10 @@ def test_refused_start_gives_back_what_it_had(daemon, guest):
 
 def test_required_and_not_served_by_this_version(daemon, guest):
     other = guest("other", guests.forwards(
-        "<vf:forward guest-port='53' host-port='5353' protocol='udp' required='yes'/>"), start=False)
+        "<vf:forward guest-port='53' host-port='5353' transport='vsock' required='yes'/>"), start=False)
     with pytest.raises(libvirt.libvirtError) as caught:
         other.start()
-    assert "udp" in str(caught.value)
+    assert "vsock" in str(caught.value)
 
 
 def test_reserved_port_is_nobody_elses(daemon, guest):

@@ -82,9 +82,30 @@ TEST(Expand, WhatTheRelayDoesWithConnectionsIsServed) {
   EXPECT_FALSE(expand_one({{"guest-port", "80"}, {"idle-timeout", "60"}})[0].refused);
 }
 
+TEST(Expand, UdpIsServedAndClaimsAUdpPort) {
+  const auto forwards =
+      expand_one({{"guest-port", "53"}, {"host-port", "5353"}, {"protocol", "udp"}});
+  EXPECT_FALSE(forwards[0].refused) << forwards[0].reason;
+  EXPECT_EQ(forwards[0].claim.protocol, Protocol::udp);
+  EXPECT_EQ(expand_one({{"guest-port", "53"}})[0].claim.protocol, Protocol::tcp);
+}
+
+TEST(Expand, WhatTakesAStreamIsNoneOfUdp) {
+  const std::vector<Attributes> unfit{
+      {{"protocol", "udp"}, {"guest-port", "53"}, {"proxy-protocol", "v2"}},
+      {{"protocol", "udp"}, {"guest-socket", "/run/x.sock"}},
+      {{"protocol", "udp"}, {"guest-port", "53"}, {"host-socket", "dns.sock"}},
+  };
+  for (const Attributes& attributes : unfit) {
+    const SingleForward forward = expand_one(attributes)[0];
+    EXPECT_EQ(forward.refused, ForwardState::failed) << attributes.back().first;
+    EXPECT_NE(forward.reason.find(attributes.back().first), std::string::npos) << forward.reason;
+    EXPECT_NE(forward.reason.find("udp"), std::string::npos) << forward.reason;
+  }
+}
+
 TEST(Expand, WhatIsNotServedSaysSo) {
   const std::vector<Attributes> unserved{
-      {{"guest-port", "53"}, {"protocol", "udp"}},
       {{"guest-socket", "/run/x.sock"}},
       {{"guest-port", "80"}, {"host-socket", "web.sock"}},
       {{"guest-port", "80"}, {"transport", "vsock"}},

@@ -73,6 +73,14 @@ TEST(Plan, OtherAddressesBindAnew) {
   EXPECT_EQ(plan({desired("a", lan)}, {actual("a", claim(8080), 8080)}).remove, Keys{"a"});
 }
 
+TEST(Plan, ThePortOfTheOtherProtocolIsAnotherOne) {
+  HostClaim udp = claim(8080);
+  udp.protocol = Protocol::udp;
+  const Plan plan = vf::plan({desired("a", udp)}, {actual("a", claim(8080), 8080)});
+  EXPECT_EQ(plan.remove, Keys{"a"});
+  EXPECT_EQ(keys(plan.bind), Keys{"a"});
+}
+
 TEST(Plan, ExactClaimsAreBoundBeforeThoseThatCanMove) {
   const Plan plan = vf::plan({desired("any", claim({})), desired("next", claim(80)),
                               desired("exact", claim(80, OnBusy::fail))},

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/listening_socket.h"
+
 namespace vf {
 namespace {
 
@@ -19,6 +21,11 @@ HostClaim only(const char* address) {
   HostClaim claim;
   claim.addresses = {*IpAddress::parse(address)};
   claim.default_addresses = false;
+  return claim;
+}
+
+HostClaim udp(HostClaim claim) {
+  claim.protocol = Protocol::udp;
   return claim;
 }
 
@@ -74,6 +81,35 @@ TEST(HostPorts, AnotherLoopbackAddressIsNot) {
   const auto held = HostPorts().bind(only("127.0.0.2"), std::nullopt);
   ASSERT_TRUE(held);
   EXPECT_TRUE(HostPorts().bind(only("127.0.0.3"), held->port));
+}
+
+TEST(HostPorts, AUdpPortIsOfDatagramsAndNeverShared) {
+  const auto bound = HostPorts().bind(udp(loopback()), std::nullopt);
+  ASSERT_TRUE(bound) << bound.error().message;
+  ASSERT_FALSE(bound->listeners.empty());
+  for (const Fd& socket : bound->listeners) {
+    EXPECT_EQ(option(socket, SOL_SOCKET, SO_TYPE), SOCK_DGRAM);
+    EXPECT_EQ(option(socket, SOL_SOCKET, SO_REUSEADDR), 0);
+    EXPECT_EQ(option(socket, SOL_SOCKET, SO_REUSEPORT), 0);
+    EXPECT_EQ(local_endpoint(socket)->port, bound->port);
+  }
+  EXPECT_EQ(HostPorts().bind(udp(loopback()), bound->port).error().code, ErrorCode::port_busy);
+
+  // Another program's wish to share does not make it so.
+  const Fd other(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  ASSERT_EQ(setsockopt(other.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+  const SocketAddress same = SocketAddress::from(IpAddress::loopback4(), bound->port);
+  EXPECT_LT(::bind(other.get(), same.get(), same.length), 0);
+  EXPECT_EQ(errno, EADDRINUSE);
+}
+
+TEST(HostPorts, TcpAndUdpMayHaveOneNumber) {
+  const auto datagrams = HostPorts().bind(udp(only("127.0.0.2")), std::nullopt);
+  ASSERT_TRUE(datagrams);
+  const auto stream = HostPorts().bind(only("127.0.0.2"), datagrams->port);
+  ASSERT_TRUE(stream) << stream.error().message;
+  EXPECT_EQ(stream->port, datagrams->port);
 }
 
 TEST(HostPorts, AnAddressThatIsNotTheHostsIsNamed) {

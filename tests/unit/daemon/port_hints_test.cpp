@@ -37,6 +37,12 @@ TEST_F(PortHintsFile, KeysMayHoldSpaces) {
   EXPECT_EQ(PortHints(path()).find("uuid/my web server", 7), any);
 }
 
+TEST_F(PortHintsFile, TellTcpFromUdp) {
+  const PortHint udp{7, Port::from(5353), *Port::from(5354), Protocol::udp};
+  { PortHints(path()).remember("uuid/dns", udp); }
+  EXPECT_EQ(PortHints(path()).find("uuid/dns", 7), udp);
+}
+
 TEST_F(PortHintsFile, AnotherRunIsNoHint) {
   PortHints hints(path());
   hints.remember("uuid/a", hint_);

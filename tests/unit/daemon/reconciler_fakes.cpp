@@ -18,8 +18,8 @@ std::vector<Fd> duplicates(const std::vector<int>& fds) {
 
 }  // namespace
 
-bool FakePorts::is_bound(unsigned number) {
-  const auto [first, last] = watched_.equal_range(number);
+bool FakePorts::is_bound(unsigned number, Protocol protocol) {
+  const auto [first, last] = watched_.equal_range({protocol, number});
   for (auto entry = first; entry != last;) {
     pollfd closed{entry->second.get(), 0, 0};
     if (poll(&closed, 1, 0) == 1)
@@ -32,15 +32,18 @@ bool FakePorts::is_bound(unsigned number) {
 
 Result<BoundPort> FakePorts::bind(const HostClaim& claim, std::optional<Port> port) {
   unsigned number = port ? port->number() : 40000;
-  while (!port && (held_by_others.contains(number) || is_bound(number)))
+  const auto busy = [&] {
+    return (claim.protocol == Protocol::tcp && held_by_others.contains(number)) ||
+           is_bound(number, claim.protocol);
+  };
+  while (!port && busy())
     ++number;
-  if (held_by_others.contains(number) || is_bound(number))
-    return Unexpected(ErrorCode::port_busy, std::to_string(number) + " is in use");
+  if (busy()) return Unexpected(ErrorCode::port_busy, std::to_string(number) + " is in use");
   BoundPort bound{*Port::from(number), claim.addresses, {}};
   for (std::size_t count = 0; count < claim.addresses.size(); ++count) {
     int ends[2];
     EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
-    watched_.emplace(number, Fd(ends[0]));
+    watched_.emplace(std::pair(claim.protocol, number), Fd(ends[0]));
     bound.listeners.emplace_back(ends[1]);
   }
   return bound;

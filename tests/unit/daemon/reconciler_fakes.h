@@ -12,17 +12,18 @@
 
 namespace vf {
 
-// Ports in memory. A listener that was handed out keeps its port busy until it is closed: each is
-// the write end of a pipe, and a port is free when reading the other end says that it is closed.
+// Ports in memory, of TCP and of UDP apart; `held_by_others` are of TCP. A listener that was handed
+// out keeps its port busy until it is closed: each is the write end of a pipe, and a port is free
+// when reading the other end says that it is closed.
 class FakePorts : public PortBinder {
  public:
   std::set<unsigned> held_by_others;
 
   Result<BoundPort> bind(const HostClaim& claim, std::optional<Port> port) override;
-  bool is_bound(unsigned number);
+  bool is_bound(unsigned number, Protocol protocol = Protocol::tcp);
 
  private:
-  std::multimap<unsigned, Fd> watched_;
+  std::multimap<std::pair<Protocol, unsigned>, Fd> watched_;
 };
 
 // A relay in memory: notes what each commit applied. With `slow`, it applies when apply() is

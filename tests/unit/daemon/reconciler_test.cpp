@@ -140,6 +140,40 @@ TEST_F(ReconcilerTest, AnExactClaimWaitsForItsPortAndGetsIt) {
   EXPECT_EQ(view("other-uuid", id_).host_port->number(), 8080);
 }
 
+TEST_F(ReconcilerTest, UdpAndTcpMayHaveOnePort) {
+  reconciler.resynced(
+      {running("web", simple_ + R"(<forward guest-port="53" host-port="8080" protocol="udp"/>)")});
+  EXPECT_EQ(view("web-uuid", id_).host_port->number(), 8080);
+  EXPECT_EQ(view("web-uuid", "udp:8080:53").host_port->number(), 8080);
+  EXPECT_EQ(relay.forwards[key_].protocol, RelayProtocol::stream);
+  EXPECT_EQ(relay.forwards["web-uuid/udp:8080:53"].protocol, RelayProtocol::datagram);
+  EXPECT_FALSE(view("web-uuid", id_).url.empty());
+  EXPECT_EQ(view("web-uuid", "udp:8080:53").url, "");
+  EXPECT_EQ(view("web-uuid", "udp:8080:53").protocol, Protocol::udp);
+}
+
+TEST_F(ReconcilerTest, TheHolderOfAUdpPortIsAUdpForward) {
+  const std::string exact =
+      R"(<forward guest-port="53" host-port="8080" protocol="udp" on-busy="fail"/>)";
+  reconciler.resynced({running("aaa", simple_), running("dns", exact, 2)});
+  reconciler.domain_changed(running("other", exact, 3));
+  EXPECT_EQ(view("other-uuid", "udp:8080:53").state, ForwardState::port_busy);
+  EXPECT_THAT(view("other-uuid", "udp:8080:53").reason, HasSubstr("domain \"dns\""));
+}
+
+TEST_F(ReconcilerTest, AnotherProtocolBindsAnewAndForgetsWhereTheFirstHadToMove) {
+  ports.held_by_others = {8080};
+  reconciler.resynced({running("web", R"(<forward name="n" guest-port="80" host-port="8080"/>)")});
+  ASSERT_EQ(view("web-uuid", "n").host_port->number(), 8081);
+  relay.take();
+  reconciler.domain_changed(
+      running("web", R"(<forward name="n" guest-port="80" host-port="8080" protocol="udp"/>)"));
+  EXPECT_THAT(relay.take(), ElementsAre("-web-uuid/n", "+web-uuid/n"));
+  EXPECT_EQ(relay.forwards["web-uuid/n"].protocol, RelayProtocol::datagram);
+  EXPECT_EQ(view("web-uuid", "n").host_port->number(), 8080);
+  EXPECT_FALSE(ports.is_bound(8081));
+}
+
 TEST_F(ReconcilerTest, ARunWhoseEndWasNotSeenLeavesNothing) {
   ports.held_by_others = {8080};
   const std::string content = R"(<forward name="n" guest-port="80" host-port="8080"/>)";
@@ -255,14 +289,16 @@ TEST_F(ReconcilerTest, WithoutARelayPortsAreHeld) {
 // A daemon that comes anew adopts real listeners that the relay holds.
 class Adoption : public ReconcilerTest {
  protected:
-  HeldForward hold(const std::string& key, std::optional<Port> port = {}) {
+  HeldForward hold(const std::string& key, Protocol protocol = Protocol::tcp) {
     HostClaim claim;
+    claim.protocol = protocol;
     claim.addresses = {IpAddress::loopback4(), IpAddress::loopback6()};
-    auto bound = HostPorts().bind(claim, port);
+    auto bound = HostPorts().bind(claim, {});
     EXPECT_TRUE(bound);
     port_ = bound->port;
-    relay.forwards[key] = {key, {}, 4096};
-    return {{key, {}, 4096}, std::move(bound->listeners)};
+    const auto served = protocol == Protocol::udp ? RelayProtocol::datagram : RelayProtocol::stream;
+    relay.forwards[key] = {key, {}, 4096, served};
+    return {{key, {}, 4096, served}, std::move(bound->listeners)};
   }
   std::vector<HeldForward> one(HeldForward held) {
     std::vector<HeldForward> result;
@@ -278,6 +314,24 @@ TEST_F(Adoption, WhatIsWantedGoesOnUntouched) {
   reconciler.resynced({running("web", R"(<forward guest-port="80"/>)")});
   EXPECT_THAT(relay.take(), IsEmpty());
   EXPECT_EQ(view("web-uuid", "tcp:any:80").host_port, port_);
+}
+
+TEST_F(Adoption, DatagramsGoOnUntouchedToo) {
+  reconciler.relay_ready(one(hold("web-uuid/n", Protocol::udp)));
+  reconciler.resynced({running("web", R"(<forward name="n" guest-port="53" protocol="udp"/>)")});
+  EXPECT_THAT(relay.take(), IsEmpty());
+  EXPECT_EQ(view("web-uuid", "n").host_port, port_);
+  // A change of its way is one of a UDP forward.
+  reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.7")});
+  EXPECT_THAT(relay.take(), ElementsAre("~web-uuid/n"));
+  EXPECT_EQ(relay.forwards["web-uuid/n"].protocol, RelayProtocol::datagram);
+}
+
+TEST_F(Adoption, AForwardThatWantsTheOtherProtocolNowIsBoundAnew) {
+  reconciler.relay_ready(one(hold("web-uuid/n")));
+  reconciler.resynced({running("web", R"(<forward name="n" guest-port="53" protocol="udp"/>)")});
+  EXPECT_THAT(relay.take(), ElementsAre("-web-uuid/n", "+web-uuid/n"));
+  EXPECT_EQ(relay.forwards["web-uuid/n"].protocol, RelayProtocol::datagram);
 }
 
 TEST_F(Adoption, WhenLibvirtAnswersFirst) {
@@ -446,9 +500,10 @@ TEST_F(ReconcilerTest, AnOptionalPortThatIsBusyDoesNot) {
 
 TEST_F(ReconcilerTest, WhatCannotBeServedCannotBeRequired) {
   const auto result = reconciler.reserve(
-      "web-uuid", "web", forwards(R"(<forward guest-port="53" protocol="udp" required="yes"/>)"));
+      "web-uuid", "web",
+      forwards(R"(<forward guest-port="53" transport="vsock" required="yes"/>)"));
   ASSERT_FALSE(result);
-  EXPECT_THAT(result.error().message, HasSubstr("udp"));
+  EXPECT_THAT(result.error().message, HasSubstr("vsock"));
 }
 
 TEST_F(ReconcilerTest, ReleaseGivesTheReservationBack) {
