@@ -18,6 +18,7 @@ namespace vf {
 struct RelayRoute {
   std::vector<RelayEndpoint> endpoints;  // in order of preference; empty: no way now
   std::uint32_t max_connections = 0;
+  std::uint32_t max_domain_connections = 0;  // of the domain's forwards together
   bool proxy_protocol = false;
   std::uint32_t idle_timeout = 0;  // seconds; 0: none
   friend bool operator==(const RelayRoute&, const RelayRoute&) = default;

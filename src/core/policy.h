@@ -23,6 +23,7 @@ struct Policy {
   std::vector<Transport> transports{Transport::tcp};
   std::uint32_t forwards_per_domain = 1024;
   std::uint32_t connections_per_forward = 4096;
+  std::uint32_t connections_per_domain = 16384;  // of all its forwards together
   bool automatic = false;
   std::map<std::string, std::string> ssh_keys;  // name to path
 

@@ -150,7 +150,8 @@ GuestReach DomainRecord::reach() const {
   return reach;
 }
 
-std::vector<DesiredForward> DomainRecord::desired(Ways ways, std::uint32_t max_connections) const {
+std::vector<DesiredForward> DomainRecord::desired(Ways ways, const Policy& policy) const {
+  const std::uint32_t most = policy.connections_per_forward;
   std::vector<DesiredForward> result;
   for (const SingleForward& single : wanted_) {
     if (single.refused) continue;
@@ -160,8 +161,8 @@ std::vector<DesiredForward> DomainRecord::desired(Ways ways, std::uint32_t max_c
     forward.serve = snapshot_.active && snapshot_.serving;
     if (auto route = choose_route(ways, reach(), single.spec))
       forward.route.endpoints = std::move(route->endpoints);
-    forward.route.max_connections =
-        std::min(single.spec.max_connections.value_or(max_connections), max_connections);
+    forward.route.max_connections = std::min(single.spec.max_connections.value_or(most), most);
+    forward.route.max_domain_connections = policy.connections_per_domain;
     forward.route.proxy_protocol = single.spec.proxy_protocol == ProxyProtocol::v2;
     forward.route.idle_timeout = single.spec.idle_timeout.value_or(0);
     result.push_back(std::move(forward));

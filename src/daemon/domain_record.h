@@ -73,7 +73,7 @@ class DomainRecord {
   std::optional<std::string> definition_of(const std::string& forward) const;
 
   // What is wanted now: forwards that are to be bound. `key` of the result is "UUID/ID".
-  std::vector<DesiredForward> desired(Ways ways, std::uint32_t max_connections) const;
+  std::vector<DesiredForward> desired(Ways ways, const Policy& policy) const;
   std::string key(const std::string& id) const { return snapshot_.uuid + '/' + id; }
 
   DomainView view() const;

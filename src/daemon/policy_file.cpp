@@ -64,6 +64,7 @@ const std::vector<KeyRow>& key_table() {
        list_of(&Policy::socket_directories, socket_directory, "absolute paths")},
       {"limits", "forwards-per-domain", number(&Policy::forwards_per_domain, 65535)},
       {"limits", "connections-per-forward", number(&Policy::connections_per_forward, 1000000)},
+      {"limits", "connections-per-domain", number(&Policy::connections_per_domain, 1000000)},
   };
   return table;
 }

@@ -41,6 +41,7 @@ RelayForward relay_forward(const DesiredForward& desired) {
   forward.target.endpoints = route.endpoints;
   forward.max_connections = route.max_connections;
   forward.protocol = relay_protocol(desired.claim.protocol);
+  forward.max_domain_connections = route.max_domain_connections;
   forward.proxy_protocol = route.proxy_protocol;
   forward.idle_timeout = route.idle_timeout;
   return forward;
@@ -107,7 +108,7 @@ void Reconciler::reconcile(const Uuids& uuids) {
     if (found == records_.end()) continue;
     DomainRecord& record = found->second;
     if (record.snapshot().active && !relay_answered()) continue;
-    auto wanted = record.desired(ways_, policy_.connections_per_forward);
+    auto wanted = record.desired(ways_, policy_);
     adopt_held(record, wanted);
     for (const auto& [id, bound] : record.bound)
       actual.push_back(bound.actual);
@@ -306,7 +307,8 @@ bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, 
   const auto id = split_key(desired.key)->second;
   if (record.bound.contains(id)) return false;
   const RelayRoute route{held.forward.target.endpoints, held.forward.max_connections,
-                         held.forward.proxy_protocol, held.forward.idle_timeout};
+                         held.forward.max_domain_connections, held.forward.proxy_protocol,
+                         held.forward.idle_timeout};
   // Clients that come before the guest's addresses are known anew go on as before.
   if (hints_.find(desired.key, record.snapshot().id)) {
     record.assume_addresses(route.endpoints);
@@ -327,8 +329,7 @@ bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, 
 // the same key a new port may be wanted, and the same port under another key.
 void Reconciler::reconcile_held() {
   for (auto& [uuid, record] : records_)
-    if (!unclaimed_.empty() && relay_answered())
-      adopt_held(record, record.desired(ways_, policy_.connections_per_forward));
+    if (!unclaimed_.empty() && relay_answered()) adopt_held(record, record.desired(ways_, policy_));
   if (unclaimed_.empty() || !relay_ || !relay_->ready()) return reconcile(all());
   for (const auto& [key, held] : unclaimed_)
     relay_->remove(key, Relay::Removal::cut);

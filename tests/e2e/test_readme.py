@@ -2,6 +2,7 @@
 """The README's copy-paste lines, run as they stand there on a real guest."""
 import os
 import re
+import shlex
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
@@ -61,3 +62,17 @@ def test_the_xml_for_virt_manager(daemon, guest):
     web.address()
     wait.until(lambda: serves(8080), "the forward of the XML tab answers")
     assert guests.NAMESPACE in element
+
+
+def test_the_relay_by_itself():
+    for line in blocks("The relay by itself", "sh")[0].splitlines():
+        words = shlex.split(line)
+        pairs = sum(":" in word for word in words[1:]) // 2
+        relay = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        try:
+            served = [relay.stdout.readline() for _ in range(pairs)]
+            assert all(" -> " in one for one in served), served
+        finally:
+            relay.terminate()
+        assert relay.wait(10) == 0
+        relay.stdout.close()

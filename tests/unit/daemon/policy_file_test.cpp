@@ -79,9 +79,10 @@ TEST_F(PolicyFile, TheSampleIsValidAsItIsAndWithItsSettingsTakenIn) {
   write("virt-forward.conf", sample);
   const LoadedPolicy loaded = load();
   EXPECT_TRUE(loaded.problems.empty()) << loaded.problems.front();
-  EXPECT_EQ(loaded.policy.files.size(), 5u);
+  EXPECT_EQ(loaded.policy.files.size(), 6u);
   EXPECT_EQ(loaded.policy.forwards_per_domain, Policy().forwards_per_domain);
   EXPECT_EQ(loaded.policy.connections_per_forward, Policy().connections_per_forward);
+  EXPECT_EQ(loaded.policy.connections_per_domain, Policy().connections_per_domain);
 }
 
 TEST_F(PolicyFile, AFileThatIsNotOneIsNamed) {

@@ -296,9 +296,13 @@ class Adoption : public ReconcilerTest {
     auto bound = HostPorts().bind(claim, {});
     EXPECT_TRUE(bound);
     port_ = bound->port;
-    const auto served = protocol == Protocol::udp ? RelayProtocol::datagram : RelayProtocol::stream;
-    relay.forwards[key] = {key, {}, 4096, served};
-    return {{key, {}, 4096, served}, std::move(bound->listeners)};
+    RelayForward forward;
+    forward.key = key;
+    forward.max_connections = Policy{}.connections_per_forward;
+    forward.max_domain_connections = Policy{}.connections_per_domain;
+    forward.protocol = protocol == Protocol::udp ? RelayProtocol::datagram : RelayProtocol::stream;
+    relay.forwards[key] = forward;
+    return {forward, std::move(bound->listeners)};
   }
   std::vector<HeldForward> one(HeldForward held) {
     std::vector<HeldForward> result;
@@ -387,7 +391,6 @@ TEST_F(Adoption, WhatTheRelayDoesWithConnectionsIsKept) {
   auto held = one(hold("web-uuid/n"));
   held.front().forward.proxy_protocol = true;
   held.front().forward.idle_timeout = 60;
-  held.front().forward.max_connections = Policy{}.connections_per_forward;
   hints.remember("web-uuid/n", {1, std::nullopt, *port_});
   reconciler.relay_ready(std::move(held));
   reconciler.resynced({running("web", definition)});
