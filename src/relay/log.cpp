@@ -2,6 +2,8 @@
 
 #include "relay/log.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -15,7 +17,14 @@ void log_line(LogLevel level, std::string_view line) {
   if (in_journal) whole = '<' + std::to_string(static_cast<int>(level)) + '>';
   whole += line;
   whole += '\n';
-  // One write, so that lines of several programs do not mix. A log that is full loses lines.
+  // One write, so that lines of several programs do not mix. A log that is full loses lines: nobody
+  // who reads it slowly holds up a connection. (A pipe that is writable has room for PIPE_BUF.)
+  pollfd log{STDERR_FILENO, POLLOUT, 0};
+  if (poll(&log, 1, 0) != 1 || (log.revents & POLLOUT) == 0) return;
+  if (whole.size() > PIPE_BUF) {
+    whole.resize(PIPE_BUF - 1);
+    whole += '\n';
+  }
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, whole.data(), whole.size());
 }
 

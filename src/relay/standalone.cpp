@@ -2,6 +2,7 @@
 
 #include "relay/standalone.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -77,6 +78,35 @@ RelayProtocol protocol_of(const ListenArgument& from) {
   return inet ? inet->protocol : RelayProtocol::stream;
 }
 
+// Whether connecting there is to come in here.
+bool leads_to(const ConnectArgument& to, const ListenArgument& from) {
+  const auto* inet = std::get_if<InetListen>(&from);
+  const auto* endpoint = std::get_if<Endpoint>(&to.endpoint);
+  if (inet && endpoint)
+    return inet->protocol == to.protocol && inet->port == endpoint->port &&
+           (inet->address == endpoint->address ||
+            (inet->address.is_wildcard() && endpoint->address.is_loopback()));
+  const auto* socket = std::get_if<UnixListen>(&from);
+  const auto* path = std::get_if<UnixEndpoint>(&to.endpoint);
+  return socket && path && socket->endpoint.path == path->path;
+}
+
+using Pairs = std::vector<std::pair<ListenArgument, ConnectArgument>>;
+
+// Whether what comes in at the first of `pairs` comes in there again: a client would be carried
+// round until no descriptor is left.
+bool goes_round(const Pairs& pairs, std::size_t first) {
+  std::size_t at = first;
+  for (std::size_t step = 0; step < pairs.size(); ++step) {
+    const auto next = std::ranges::find_if(
+        pairs, [&](const auto& pair) { return leads_to(pairs[at].second, pair.first); });
+    if (next == pairs.end()) return false;
+    at = static_cast<std::size_t>(next - pairs.begin());
+    if (at == first) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::vector<std::string> StandaloneForwards::paths() const {
@@ -93,7 +123,7 @@ Result<StandaloneForwards> standalone_forwards(const std::vector<std::string>& a
         ErrorCode::invalid_argument,
         "endpoints come in pairs: \"" + arguments.back() + "\" has nothing to connect to");
   // All are understood before the first one listens.
-  std::vector<std::pair<ListenArgument, ConnectArgument>> pairs;
+  Pairs pairs;
   for (std::size_t i = 0; i < arguments.size(); i += 2) {
     const auto from = parse_listen_argument(arguments[i]);
     if (!from) return Unexpected(from.error());
@@ -108,6 +138,11 @@ Result<StandaloneForwards> standalone_forwards(const std::vector<std::string>& a
                         '"' + arguments[i] + "\": --proxy-protocol is for streams");
     pairs.emplace_back(*from, *to);
   }
+  for (std::size_t i = 0; i < pairs.size(); ++i)
+    if (goes_round(pairs, i))
+      return Unexpected(
+          ErrorCode::invalid_argument,
+          '"' + arguments[2 * i] + "\" to \"" + arguments[2 * i + 1] + "\" leads back to itself");
   StandaloneForwards made;
   for (const auto& [from, to] : pairs) {
     auto listening = std::visit([](const auto& at) { return listen_at(at); }, from);

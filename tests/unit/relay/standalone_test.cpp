@@ -22,13 +22,15 @@ using namespace test;
 
 class Standalone {
  public:
-  explicit Standalone(std::vector<std::string> arguments) {
+  // Without `log` its standard error is kept for errors().
+  explicit Standalone(std::vector<std::string> arguments, Fd log = Fd()) {
     int out[2];
     int err[2];
     EXPECT_EQ(pipe2(out, O_CLOEXEC), 0);
     EXPECT_EQ(pipe2(err, O_CLOEXEC), 0);
     out_ = Fd(out[0]);
     err_ = Fd(err[0]);
+    if (log) dup3(log.get(), err[1], O_CLOEXEC);
     pid_ = fork();
     if (pid_ == 0) {
       alarm(deadline_seconds);  // one that should have ended and did not fails its test
@@ -193,6 +195,42 @@ TEST(Standalone, WrongUsageIsExitTwoAndNamesWhatIsWrong) {
   usage({"udp:127.0.0.1:0", "tcp:127.0.0.1:1"}, "datagrams go to udp");
   usage({"--proxy-protocol", "udp:127.0.0.1:0", "udp:127.0.0.1:1"}, "is for streams");
   usage({}, "nothing to serve");
+  const std::string round = "leads back to itself";
+  usage({"tcp:127.0.0.1:6001", "tcp:127.0.0.1:6001"}, round);
+  usage({"tcp:0.0.0.0:6001", "tcp:127.0.0.1:6001"}, round);
+  usage({"udp:[::1]:6001", "udp:[::1]:6002", "udp:[::1]:6002", "udp:[::1]:6001"}, round);
+  usage({"unix:@round", "unix:@round"}, round);
+}
+
+TEST(Standalone, AChainIsNoRound) {
+  const Fd target = listening_socket();
+  const std::string end = "tcp:" + local_endpoint(target.get()).text();
+  const std::string middle = "unix:@relay-chain-" + std::to_string(getpid());
+  Standalone relay({"tcp:127.0.0.1:0", middle, middle, end});
+  EXPECT_NE(relay.line(), "");
+  EXPECT_NE(relay.line(), "");
+}
+
+TEST(Standalone, ALogThatNobodyReadsHoldsUpNobody) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+  const Fd reader(ends[0]);
+  Fd writer(ends[1]);
+  const std::string dust(4096, '.');
+  while (write(writer.get(), dust.data(), dust.size()) > 0) {
+  }
+  fcntl(writer.get(), F_SETFL, 0);  // as anybody's standard error: it blocks
+  const Fd target = listening_socket();
+  const std::string to = "tcp:" + local_endpoint(target.get()).text();
+  Standalone relay({"--max-connections=1", "tcp:127.0.0.1:0", to}, std::move(writer));
+  const Endpoint host = where(relay.line());
+  const Fd first = connected_socket(host);
+  const Fd guest = accepted_socket(target);
+  const Fd second = connected_socket(host);
+  EXPECT_EQ(ending(second), ECONNRESET);  // too many: a log line
+  EXPECT_TRUE(send_all(first, "still"));
+  EXPECT_EQ(receive(guest, 5), "still");
+  EXPECT_EQ(relay.terminate(), 0);
 }
 
 class StandaloneSocket : public testing::Test {
