@@ -22,6 +22,10 @@ struct HeldForward {
   std::vector<Fd> listeners;
 };
 
+inline RelayProtocol relay_protocol(Protocol protocol) {
+  return protocol == Protocol::udp ? RelayProtocol::datagram : RelayProtocol::stream;
+}
+
 class Relay {
  public:
   struct Observer {

@@ -262,7 +262,9 @@ int serve_endpoints(const Options& options, std::size_t threads) {
   std::fputs(served.c_str(), stdout);  // makes its buffer while it may
   engine.confine();
   (*crew)->commit({});
-  std::fflush(stdout);
+  // Where nobody learns the ports nobody can connect.
+  if (std::fflush(stdout) != 0)
+    return fail("standard output: " + system_error(errno, "write").message);
   notify_service_manager("READY=1");
   engine.run();
   return 0;

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -200,6 +201,13 @@ TEST(Standalone, WrongUsageIsExitTwoAndNamesWhatIsWrong) {
   usage({"tcp:0.0.0.0:6001", "tcp:127.0.0.1:6001"}, round);
   usage({"udp:[::1]:6001", "udp:[::1]:6002", "udp:[::1]:6002", "udp:[::1]:6001"}, round);
   usage({"unix:@round", "unix:@round"}, round);
+}
+
+TEST(Standalone, WhereItCannotSayThePortsItEnds) {
+  const std::string command = "timeout 10 " VF_RELAY_PROGRAM_PATH
+                              " tcp:127.0.0.1:0 tcp:127.0.0.1:9 > /dev/full 2> /dev/null";
+  const int status = std::system(command.c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 1);
 }
 
 TEST(Standalone, AChainIsNoRound) {

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Reconciler: what a relay was found holding, after either of the two was restarted, is taken over
+// or given back.
+
+#include <algorithm>
+#include <utility>
+
+#include "base/listening_socket.h"
+#include "daemon/reconciler.h"
+
+namespace vf {
+namespace {
+
+constexpr std::chrono::seconds assumption_time{5};
+
+}  // namespace
+
+void Reconciler::adopt_held(DomainRecord& record, const std::vector<DesiredForward>& desired) {
+  if (unclaimed_.empty()) return;
+  for (const DesiredForward& forward : desired) {
+    const auto found = unclaimed_.find(forward.key);
+    if (found == unclaimed_.end()) continue;
+    if (!record.snapshot().active || !adopt_one(record, forward, found->second)) continue;
+    unclaimed_.erase(found);
+  }
+}
+
+// Whether the listeners are what would be bound for this forward, now or earlier in this run.
+bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, HeldForward& held) {
+  if (held.forward.protocol != relay_protocol(desired.claim.protocol)) return false;
+  std::vector<IpAddress> addresses;
+  std::optional<Port> port;
+  for (const Fd& listener : held.listeners) {
+    const auto local = local_endpoint(listener);
+    if (!local || (port && *port != local->port)) return false;
+    port = local->port;
+    addresses.push_back(local->address);
+  }
+  const auto& claimed = desired.claim.addresses;
+  const bool without_ipv6 = desired.claim.default_addresses && addresses.size() == 1 &&
+                            addresses.front() == IpAddress::loopback4();
+  if (!port || (!without_ipv6 && !std::ranges::is_permutation(addresses, claimed))) return false;
+  if (desired.claim.port && desired.claim.port != port) {
+    const auto hint = hints_.find(desired.key, record.snapshot().id);
+    const bool moved_in_this_run = desired.claim.on_busy != OnBusy::fail && hint &&
+                                   hint->requested == desired.claim.port && hint->port == *port &&
+                                   hint->protocol == desired.claim.protocol;
+    if (!moved_in_this_run) return false;
+  }
+  const auto id = split_key(desired.key)->second;
+  if (record.bound.contains(id)) return false;
+  const RelayRoute route{held.forward.target.endpoints, held.forward.max_connections,
+                         held.forward.max_domain_connections, held.forward.proxy_protocol,
+                         held.forward.idle_timeout};
+  // Clients that come before the guest's addresses are known anew go on as before.
+  if (hints_.find(desired.key, record.snapshot().id)) {
+    record.assume_addresses(route.endpoints);
+    record.assumption_timeout = after(assumption_time, [this, uuid = record.snapshot().uuid] {
+      if (DomainRecord* domain = this->domain(uuid)) domain->drop_assumed_addresses();
+      reconcile({uuid});
+    });
+  }
+  record.bound.emplace(id, BoundForward{{desired.key, desired.claim, *port, route, true},
+                                        std::move(addresses),
+                                        std::move(held.listeners)});
+  if (const auto run = record.snapshot().id)
+    hints_.remember(desired.key, {*run, desired.claim.port, *port, desired.claim.protocol});
+  return true;
+}
+
+// Everything, with what the relay holds taken over or given back before anything is bound: under
+// the same key a new port may be wanted, and the same port under another key.
+void Reconciler::reconcile_held() {
+  for (auto& [uuid, record] : records_)
+    if (!unclaimed_.empty() && relay_answered()) adopt_held(record, record.desired(ways_, policy_));
+  if (unclaimed_.empty() || !relay_ || !relay_->ready()) return reconcile(all());
+  for (const auto& [key, held] : unclaimed_)
+    relay_->remove(key, Relay::Removal::cut);
+  unclaimed_.clear();
+  relay_->commit([this] {
+    reconcile(all());
+    retry_failures();
+  });
+}
+
+}  // namespace vf
