@@ -206,7 +206,11 @@ void DatagramForward::receive(Socket& socket) {
   // Client by client, each one's datagrams in their order.
   for (std::size_t i = 0; i < count; ++i) {
     Client* const client = clients[i];
-    if (!client || !client->guest) continue;
+    if (!client) continue;
+    if (!client->guest) {  // it has made room for a later one of this batch
+      lost(1, ENOBUFS);
+      continue;
+    }
     DatagramWriter writer({client->guest.get()}, client->segments);
     for (std::size_t j = i; j < count; ++j)
       if (clients[j] == client) {

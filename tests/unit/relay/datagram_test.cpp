@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <netinet/udp.h>
 
+#include <array>
 #include <set>
 #include <string>
 #include <vector>
@@ -247,6 +248,22 @@ TEST_F(DatagramTest, InAFullTableTheOneThatWasSilentForLongestMakesRoom) {
   EXPECT_EQ(relay_.counters("d").connections, 2u);
   EXPECT_EQ(expect_carried(one, guest_), first);
   EXPECT_NE(expect_carried(two, guest_), second);
+}
+
+TEST_F(DatagramTest, WhoMakesRoomInItsOwnBatchIsSaidToBeLost) {
+  RelayForward forward = datagrams_to({target()});
+  forward.max_connections = 1;
+  const Endpoint host = relay_.add(std::move(forward), bound_udp());
+  const std::array<Fd, 3> clients{connected_udp(host), connected_udp(host), connected_udp(host)};
+  testing::internal::CaptureStderr();
+  // While the relay's thread does something else, so that they come as one batch.
+  relay_.call([&](ServedForwards&, Loop&) {
+    for (const Fd& client : clients)
+      EXPECT_TRUE(sent(client, "x"));
+  });
+  EXPECT_TRUE(relay_.eventually(
+      [](ServedForwards& served, Loop&) { return served.counters().at(0).accepted == 3; }));
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("datagrams lost"), std::string::npos);
 }
 
 TEST(Datagrams, WithoutDescriptorsNewClientsAreLostAndTheRelayLives) {
