@@ -192,6 +192,25 @@ TEST_F(CrewTest, ACutAndADrainFindConnectionsThatChangeLanes) {
   }
 }
 
+// What a connection on its way between two threads goes by.
+TEST_F(CrewTest, TheShareTellsOfACutAndNotOfADrain) {
+  stage("a");
+  commit();
+  const auto share = crew_->after("")->share;
+  ASSERT_TRUE(crew_->stage(RelayRemove{"a", RelayRemoval::drain}));
+  commit();
+  EXPECT_FALSE(share->cut);
+  ASSERT_TRUE(crew_->stage(RelayRemove{"a", RelayRemoval::cut}));
+  commit();
+  EXPECT_TRUE(share->cut) << "it was draining";
+  stage("b");
+  commit();
+  const auto other = crew_->after("")->share;
+  ASSERT_TRUE(crew_->stage(RelayRemove{"b", RelayRemoval::cut}));
+  commit();
+  EXPECT_TRUE(other->cut);
+}
+
 TEST_F(CrewTest, AnotherListenerReplacesTheFirstAndConnectionsGoOn) {
   const Endpoint first = stage("a");
   commit();
