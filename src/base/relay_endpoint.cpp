@@ -43,6 +43,10 @@ std::optional<SocketAddress> address_of(const VsockEndpoint& endpoint) {
   return address;
 }
 
+std::optional<SocketAddress> address_of(const AgentEndpoint&) {
+  return std::nullopt;
+}
+
 std::string text_of(const Endpoint& endpoint) {
   return endpoint.text();
 }
@@ -51,6 +55,14 @@ std::string text_of(const UnixEndpoint& endpoint) {
 }
 std::string text_of(const VsockEndpoint& endpoint) {
   return "vsock:" + std::to_string(endpoint.cid) + ':' + std::to_string(endpoint.port);
+}
+
+std::string text_of(const AgentEndpoint& endpoint) {
+  if (!endpoint.port) return endpoint.path + " in the guest";
+  const std::string where = endpoint.address
+                                ? Endpoint{*endpoint.address, *endpoint.port}.text()
+                                : "localhost:" + std::to_string(endpoint.port->number());
+  return where + " in the guest";
 }
 
 }  // namespace

@@ -26,13 +26,24 @@ struct VsockEndpoint {
   friend auto operator<=>(const VsockEndpoint&, const VsockEndpoint&) = default;
 };
 
-// Where the relay may be asked to connect.
-using RelayEndpoint = std::variant<Endpoint, UnixEndpoint, VsockEndpoint>;
+// A socket inside a guest, reached by the agent there. Which guest, and how its agent is reached,
+// does not belong to the endpoint: see GuestRequest.
+struct AgentEndpoint {
+  std::optional<IpAddress> address;  // absent: 127.0.0.1, then ::1
+  std::optional<Port> port;          // absent: `path` it is
+  std::string path;                  // of a unix stream socket, absolute; at most max_path_bytes
+  static constexpr std::size_t max_path_bytes = 107;
+  friend auto operator<=>(const AgentEndpoint&, const AgentEndpoint&) = default;
+};
 
-// "127.0.0.1:80", "unix:/run/web.sock", "vsock:3:1010".
+// Where the relay may be asked to connect.
+using RelayEndpoint = std::variant<Endpoint, UnixEndpoint, VsockEndpoint, AgentEndpoint>;
+
+// "127.0.0.1:80", "unix:/run/web.sock", "vsock:3:1010", "localhost:80 in the guest".
 std::string text(const RelayEndpoint& endpoint);
 
-// Ready for connect() and bind(). Nothing for a path that the kernel would not take.
+// Ready for connect() and bind(). Nothing for a path that the kernel would not take, and for what
+// only an agent can reach.
 std::optional<SocketAddress> socket_address(const RelayEndpoint& endpoint);
 
 }  // namespace vf

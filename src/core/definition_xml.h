@@ -60,6 +60,12 @@ Result<std::string> with_forward_added(std::string_view xml, const ForwardDefini
 // can go. NoSuchForward when no forward has that identity.
 Result<std::string> with_forward_removed(std::string_view xml, std::string_view identity);
 
+// Blocks the ports by a marked rule in front of all others, and takes such rules away again;
+// neither switches automatic forwarding on or off. The text itself where there is nothing to
+// change.
+Result<std::string> with_block_added(std::string_view xml, Protocol protocol, PortRange ports);
+Result<std::string> with_block_removed(std::string_view xml, Protocol protocol, PortRange ports);
+
 // The whole as a new document with our namespace as the default, attributes at their defaults left
 // out.
 std::string write_definitions(const Definitions& definitions);

@@ -22,6 +22,7 @@ struct HostClaim {
   bool default_addresses = true;      // 127.0.0.1 and ::1; ::1 may be missing on the host
   std::optional<Port> port;           // absent: any
   OnBusy on_busy = OnBusy::next;
+  bool guess = false;  // nobody asked for this port: who does gets it
 
   friend bool operator==(const HostClaim&, const HostClaim&) = default;
 };
@@ -35,8 +36,11 @@ struct SingleForward {
   // Why it is not served at all, if so: `disabled`, `denied` or `failed`.
   std::optional<ForwardState> refused;
   std::string reason;
+  Origin origin = Origin::metadata;
 
   std::optional<Port> guest_port() const;
+
+  friend bool operator==(const SingleForward&, const SingleForward&) = default;
 };
 
 std::vector<SingleForward> expand(const std::vector<ForwardDefinition>& definitions,

@@ -38,6 +38,11 @@ constexpr Table<ForwardState, 8> forward_states{{{ForwardState::active, "active"
                                                  {ForwardState::failed, "failed"},
                                                  {ForwardState::disabled, "disabled"},
                                                  {ForwardState::inactive, "inactive"}}};
+constexpr Table<DetectedState, 5> detected_states{{{DetectedState::forwarded, "forwarded"},
+                                                   {DetectedState::blocked, "blocked"},
+                                                   {DetectedState::ignored, "ignored"},
+                                                   {DetectedState::asking, "asking"},
+                                                   {DetectedState::denied, "denied"}}};
 constexpr Table<Origin, 2> origins{{{Origin::metadata, "metadata"}, {Origin::automatic, "auto"}}};
 constexpr Table<bool, 2> booleans{{{false, "no"}, {true, "yes"}}};
 
@@ -74,6 +79,10 @@ WordTable<RuleAction> words() {
 template <>
 WordTable<ForwardState> words() {
   return forward_states;
+}
+template <>
+WordTable<DetectedState> words() {
+  return detected_states;
 }
 template <>
 WordTable<Origin> words() {

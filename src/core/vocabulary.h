@@ -31,6 +31,8 @@ enum class ForwardState {
   disabled,
   inactive
 };
+// Of a port that was found in a guest.
+enum class DetectedState { forwarded, blocked, ignored, asking, denied };
 enum class Origin { metadata, automatic };
 
 template <typename Word>
@@ -70,6 +72,8 @@ template <>
 WordTable<RuleAction> words();
 template <>
 WordTable<ForwardState> words();
+template <>
+WordTable<DetectedState> words();
 template <>
 WordTable<Origin> words();
 template <>

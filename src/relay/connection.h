@@ -10,7 +10,7 @@
 
 #include "base/fd.h"
 #include "relay/context.h"
-#include "relay/flow.h"
+#include "flow/flow.h"
 #include "relay/loop.h"
 #include "wire/relay.h"
 

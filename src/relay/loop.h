@@ -27,7 +27,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
-#include "relay/buffer_pool.h"
+#include "flow/buffer_pool.h"
 
 namespace vf {
 

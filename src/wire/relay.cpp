@@ -20,7 +20,16 @@ constexpr std::size_t header_bytes = sizeof(std::uint32_t) + 2 * sizeof(std::uin
 
 // The kind on the wire is the place in RelayMessage, counted from 1: append only.
 
-enum class EndpointKind : std::uint8_t { inet4 = 1, inet6 = 2, unix_socket = 3, vsock = 4 };
+enum class EndpointKind : std::uint8_t {
+  inet4 = 1,
+  inet6 = 2,
+  unix_socket = 3,
+  vsock = 4,
+  agent_inet4 = 5,
+  agent_inet6 = 6,
+  agent_localhost = 7,
+  agent_unix = 8
+};
 
 class Writer {
  public:
@@ -69,9 +78,30 @@ class Writer {
     number(endpoint.cid);
     number(endpoint.port);
   }
+  void endpoint(const AgentEndpoint& endpoint) {
+    if (!endpoint.port) {
+      number(EndpointKind::agent_unix);
+      number(static_cast<std::uint8_t>(endpoint.path.size()));
+      raw({reinterpret_cast<const std::uint8_t*>(endpoint.path.data()), endpoint.path.size()});
+      return;
+    }
+    number(!endpoint.address           ? EndpointKind::agent_localhost
+           : endpoint.address->is_v4() ? EndpointKind::agent_inet4
+                                       : EndpointKind::agent_inet6);
+    number(endpoint.port->number());
+    if (endpoint.address) raw(endpoint.address->bytes());
+  }
 
   std::vector<std::uint8_t>& bytes_;
 };
+
+// Either a port, or an absolute path that the guest's kernel takes.
+bool fits(const AgentEndpoint& endpoint) {
+  if (endpoint.port) return endpoint.path.empty();
+  return !endpoint.address && endpoint.path.starts_with('/') &&
+         endpoint.path.size() <= AgentEndpoint::max_path_bytes &&
+         endpoint.path.find('\0') == std::string::npos;
+}
 
 // Reads past the end give zeroes and leave the reader failed.
 class Reader {
@@ -148,10 +178,34 @@ class Reader {
         read = VsockEndpoint{cid, number<std::uint32_t>()};
         break;
       }
+      case EndpointKind::agent_inet4:
+        read = agent(4);
+        break;
+      case EndpointKind::agent_inet6:
+        read = agent(16);
+        break;
+      case EndpointKind::agent_localhost:
+        read = agent(0);
+        break;
+      case EndpointKind::agent_unix: {
+        const auto path = raw(number<std::uint8_t>());
+        read = AgentEndpoint{{}, {}, std::string(path.begin(), path.end())};
+        if (!fits(std::get<AgentEndpoint>(*read))) failed_ = true;
+        break;
+      }
       default:
         failed_ = true;
     }
     return failed_ ? std::nullopt : read;
+  }
+  std::optional<RelayEndpoint> agent(std::size_t length) {
+    const auto port = Port::from(number<std::uint16_t>());
+    const auto address_bytes = raw(length);
+    if (!port || failed_) {
+      failed_ = true;
+      return std::nullopt;
+    }
+    return AgentEndpoint{IpAddress::from_bytes(address_bytes), port, {}};
   }
   std::optional<RelayEndpoint> inet(std::size_t length) {
     const auto port = Port::from(number<std::uint16_t>());
@@ -176,8 +230,10 @@ bool fits(const std::string& key) {
 bool fits(const RelayForward& forward) {
   const auto& endpoints = forward.target.endpoints;
   return fits(forward.key) && endpoints.size() <= relay_max_endpoints &&
-         std::ranges::all_of(endpoints,
-                             [](const auto& one) { return socket_address(one).has_value(); });
+         std::ranges::all_of(endpoints, [](const RelayEndpoint& one) {
+           const auto* agent = std::get_if<AgentEndpoint>(&one);
+           return agent ? fits(*agent) : socket_address(one).has_value();
+         });
 }
 
 // For each kind: is it within the limits, what it looks like, and what it was.

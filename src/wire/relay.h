@@ -15,6 +15,13 @@
 //   statistics                    ->  counters* statistics-end
 //   shut-down                     ->  (ends)
 //                                     proven, failing (at any time)
+//   guest-open, guest-wants       ->  guest-up listener* synced (listener | gone | synced)*
+//                                     guest-down (the stream ended; guest-open begins anew)
+//   guest-close                   ->  (nothing more of that guest)
+//   agent-reply                   ->  agent-answer, and listeners as above
+//
+// What a guest wrote is read here and nowhere else: the daemon gets numbers in range and texts that
+// are bounded and printable.
 //
 // A relay that takes over speaks too, to the one that runs:
 //
@@ -34,6 +41,7 @@
 
 #include "base/address.h"
 #include "base/fd.h"
+#include "base/guest_listener.h"
 #include "base/relay_endpoint.h"
 #include "base/result.h"
 
@@ -141,9 +149,11 @@ struct RelayStatisticsEnd {
   std::uint64_t sequence = 0;
 };
 
-// The first connection got through to the guest, or the first since `failing`.
+// The first connection got through to the guest, or the first since `failing`, or the first by
+// another endpoint than the last one told.
 struct RelayProven {
   std::string key;
+  std::uint8_t endpoint = 0;  // place in the target's list
 };
 
 // A connection could not be made: errno of the last endpoint tried.
@@ -161,6 +171,93 @@ struct RelayControlSocket {
 };
 
 struct RelayRetire {};
+
+// --- guests: `guest` is the UUID that the keys of its forwards begin with
+
+// A stream to the agent of a guest, on which nothing has been said yet. It replaces the one before;
+// what was told of the guest stands until `synced`, then what was not told again is gone.
+struct RelayGuestOpen {
+  std::string guest;
+  RelayEndpoint agent = VsockEndpoint{};  // where the connections of its forwards go
+  bool wants_udp = false;
+  std::vector<Fd> control;  // one
+};
+
+struct RelayGuestWants {
+  std::string guest;
+  bool wants_udp = false;
+};
+
+// Ends the stream and forgets what listens; connections go on.
+struct RelayGuestClose {
+  std::string guest;
+};
+
+// The agent has said hello and given its token: connections can be made.
+struct RelayGuestUp {
+  std::string guest;
+  std::uint32_t fallback_ms = 0;  // see GuestHello
+  std::string program;
+};
+
+enum class RelayGuestFault : std::uint8_t {
+  ended,          // the stream did, with `error_number` or in order (0)
+  refused,        // `status` of the reply (GuestStatus)
+  not_understood  // it does not keep to the protocol
+};
+
+struct RelayGuestDown {
+  std::string guest;
+  RelayGuestFault fault = RelayGuestFault::ended;
+  std::int32_t error_number = 0;
+  std::uint16_t status = 0;
+  std::uint16_t version = 0;  // of the agent, where it said one
+};
+
+// Appeared or changed.
+struct RelayGuestListener {
+  std::string guest;
+  GuestListener listener;
+};
+
+struct RelayGuestGone {
+  std::string guest;
+  ListenerKey key;
+};
+
+// All that is to be told has been, for now.
+struct RelayGuestSynced {
+  std::string guest;
+  std::uint32_t left_out = 0;  // listeners past what is kept of one guest
+  std::uint64_t slowed = 0;    // turns in which changes came faster than they are told, so far
+};
+
+// The raw text of a QEMU guest agent's reply, and what it answers. A reading is: begin, then the
+// chunks of each file, then end.
+enum class RelayAgentStep : std::uint8_t {
+  number,  // {"return": 1000}: a handle or process id, comes back as `number`
+  tcp4,    // a chunk of /proc/net/tcp; `number` comes back as 1 when it was the last
+  tcp6,
+  udp4,
+  udp6,
+  begin,  // no text: of a new reading
+  end     // no text: what was not in this reading is gone
+};
+
+struct RelayAgentReply {
+  static constexpr std::size_t max_text_bytes = 60 * 1024;
+  std::string guest;
+  std::uint64_t sequence = 0;
+  RelayAgentStep step = RelayAgentStep::number;
+  std::string text;
+};
+
+struct RelayAgentAnswer {
+  std::string guest;
+  std::uint64_t sequence = 0;
+  bool understood = false;
+  std::int64_t number = 0;
+};
 
 using RelayMessage =
     std::variant<RelayHello, RelayAdd, RelayUpdate, RelayRemove, RelayCommit, RelayCommitted,

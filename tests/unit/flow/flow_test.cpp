@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-#include "relay/flow.h"
+#include "flow/flow.h"
 
 #include <gtest/gtest.h>
 

@@ -48,7 +48,7 @@
 #include <memory>
 #include <span>
 
-#include "relay/buffer_pool.h"
+#include "flow/buffer_pool.h"
 
 namespace vf {
 

@@ -14,7 +14,7 @@
 #include <map>
 #include <vector>
 
-#include "relay/flow.h"
+#include "flow/flow.h"
 
 namespace vf::test {
 
