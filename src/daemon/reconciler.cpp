@@ -301,7 +301,7 @@ void Reconciler::relay_lost(const std::string& reason) {
   publish(all());
 }
 
-void Reconciler::forward_proven(const std::string& key) {
+void Reconciler::forward_proven(const std::string& key, std::size_t) {
   BoundForward* forward = bound(key);
   if (!forward || (forward->proven && forward->failing == 0)) return;
   forward->proven = true;

@@ -63,8 +63,14 @@ class Reconciler : public LibvirtHost::Observer, public Relay::Observer {
   // Relay::Observer
   void relay_ready(std::vector<HeldForward> held) override;
   void relay_lost(const std::string& reason) override;
-  void forward_proven(const std::string& key) override;
+  void forward_proven(const std::string& key, std::size_t endpoint) override;
   void forward_failing(const std::string& key, int error_number) override;
+  void guest_up(const RelayGuestUp&) override {}
+  void guest_down(const RelayGuestDown&) override {}
+  void guest_listener(const RelayGuestListener&) override {}
+  void guest_gone(const RelayGuestGone&) override {}
+  void guest_synced(const RelayGuestSynced&) override {}
+  void agent_answer(const RelayAgentAnswer&) override {}
 
  private:
   using Uuids = std::set<std::string>;

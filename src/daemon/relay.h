@@ -36,10 +36,19 @@ class Relay {
     // The relay ended or lost its channel; it is started again and relay_ready() follows.
     virtual void relay_lost(const std::string& reason) = 0;
     // A connection of this forward got through to the guest: the first, or the first after one that
-    // did not.
-    virtual void forward_proven(const std::string& key) = 0;
+    // did not, or the first by another endpoint (place in the target's list).
+    virtual void forward_proven(const std::string& key, std::size_t endpoint) = 0;
     // A connection could not be made: errno of the last endpoint tried. Rate-limited by the relay.
     virtual void forward_failing(const std::string& key, int error_number) = 0;
+
+    // Of guests that were opened, as wire/relay.h has it. Nothing comes of one that was closed, and
+    // after relay_lost() all are down without a word.
+    virtual void guest_up(const RelayGuestUp& guest) = 0;
+    virtual void guest_down(const RelayGuestDown& guest) = 0;
+    virtual void guest_listener(const RelayGuestListener& told) = 0;
+    virtual void guest_gone(const RelayGuestGone& told) = 0;
+    virtual void guest_synced(const RelayGuestSynced& guest) = 0;
+    virtual void agent_answer(const RelayAgentAnswer& answer) = 0;
   };
 
   virtual ~Relay() = default;
@@ -63,6 +72,15 @@ class Relay {
   // Counters of all forwards, by key.
   using Counters = std::vector<std::pair<std::string, ForwardCounters>>;
   virtual void counters(std::function<void(Result<Counters>)> done) = 0;
+
+  // At once, behind what was staged and needs no commit. Dropped while the relay is not ready.
+  // `control` is a stream to the agent on which nothing was said yet.
+  virtual void open_guest(const std::string& guest, const RelayEndpoint& agent, bool wants_udp,
+                          Fd control) = 0;
+  virtual void guest_wants(const std::string& guest, bool udp) = 0;
+  virtual void close_guest(const std::string& guest) = 0;
+  // Answered by agent_answer(). False, and no answer, where it cannot be sent.
+  virtual bool agent_reply(RelayAgentReply reply) = 0;
 };
 
 }  // namespace vf

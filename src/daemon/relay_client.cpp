@@ -86,6 +86,12 @@ class RelayClient::Implementation {
     send(RelayStatistics{sequence});
   }
 
+  bool send_now(RelayMessage message) {
+    if (!ready()) return false;
+    flush();
+    return send(std::move(message));
+  }
+
   void shut_down(std::function<void()> done) {
     retry_.reset();
     if (!channel_) {
@@ -186,7 +192,7 @@ class RelayClient::Implementation {
   void take(RelayHeld& held) {
     if (state_ == State::ending) return;
     if (state_ != State::listing || held_.size() >= max_held) return out_of_order();
-    if (held.proven) proven_.push_back(held.forward.key);
+    if (held.proven) proven_.emplace_back(held.forward.key, held.endpoint);
     held_.push_back({std::move(held.forward), std::move(held.listeners)});
   }
 
@@ -199,8 +205,8 @@ class RelayClient::Implementation {
     told_.clear();
     const auto proven = std::exchange(proven_, {});
     observer_.relay_ready(std::exchange(held_, {}));
-    for (const std::string& key : proven)
-      observer_.forward_proven(key);
+    for (const auto& [key, endpoint] : proven)
+      observer_.forward_proven(key, endpoint);
   }
 
   void take(RelayCommitted& committed) { applied(committed.sequence); }
@@ -221,10 +227,28 @@ class RelayClient::Implementation {
   }
 
   void take(RelayProven& proven) {
-    if (state_ == State::ready) observer_.forward_proven(proven.key);
+    if (state_ == State::ready) observer_.forward_proven(proven.key, proven.endpoint);
   }
   void take(RelayFailing& failing) {
     if (state_ == State::ready) observer_.forward_failing(failing.key, failing.error_number);
+  }
+  void take(RelayGuestUp& up) {
+    if (state_ == State::ready) observer_.guest_up(up);
+  }
+  void take(RelayGuestDown& down) {
+    if (state_ == State::ready) observer_.guest_down(down);
+  }
+  void take(RelayGuestListener& told) {
+    if (state_ == State::ready) observer_.guest_listener(told);
+  }
+  void take(RelayGuestGone& told) {
+    if (state_ == State::ready) observer_.guest_gone(told);
+  }
+  void take(RelayGuestSynced& synced) {
+    if (state_ == State::ready) observer_.guest_synced(synced);
+  }
+  void take(RelayAgentAnswer& answer) {
+    if (state_ == State::ready) observer_.agent_answer(answer);
   }
   template <typename Other>
   void take(Other&) {
@@ -248,10 +272,11 @@ class RelayClient::Implementation {
     deadline_ = after(commit_timeout, [this] { lost("it does not answer"); });
   }
 
-  void send(RelayMessage message) {
+  bool send(RelayMessage message) {
     RelayPacket packet;
-    if (channel_ && packet.append(message))
-      channel_->send(std::move(packet.bytes), std::move(packet.fds));
+    if (!channel_ || !packet.append(message)) return false;
+    channel_->send(std::move(packet.bytes), std::move(packet.fds));
+    return true;
   }
 
   void flush() {
@@ -269,7 +294,7 @@ class RelayClient::Implementation {
   std::deque<Commit> commits_;
   std::map<std::uint64_t, Query> queries_;
   std::vector<HeldForward> held_;
-  std::vector<std::string> proven_;
+  std::vector<std::pair<std::string, std::size_t>> proven_;
   std::function<void()> on_ended_;
   std::string told_;
   milliseconds delay_{0};
@@ -318,6 +343,25 @@ void RelayClient::commit(std::function<void()> done) {
 
 void RelayClient::counters(std::function<void(Result<Counters>)> done) {
   implementation_->counters(std::move(done));
+}
+
+void RelayClient::open_guest(const std::string& guest, const RelayEndpoint& agent, bool wants_udp,
+                             Fd control) {
+  RelayGuestOpen open{guest, agent, wants_udp, {}};
+  open.control.push_back(std::move(control));
+  implementation_->send_now(std::move(open));
+}
+
+void RelayClient::guest_wants(const std::string& guest, bool udp) {
+  implementation_->send_now(RelayGuestWants{guest, udp});
+}
+
+void RelayClient::close_guest(const std::string& guest) {
+  implementation_->send_now(RelayGuestClose{guest});
+}
+
+bool RelayClient::agent_reply(RelayAgentReply reply) {
+  return implementation_->send_now(std::move(reply));
 }
 
 void RelayClient::shut_down(std::function<void()> done) {

@@ -35,6 +35,11 @@ class RelayClient : public Relay {
   using Relay::commit;
   void commit(std::function<void()> done) override;
   void counters(std::function<void(Result<Counters>)> done) override;
+  void open_guest(const std::string& guest, const RelayEndpoint& agent, bool wants_udp,
+                  Fd control) override;
+  void guest_wants(const std::string& guest, bool udp) override;
+  void close_guest(const std::string& guest) override;
+  bool agent_reply(RelayAgentReply reply) override;
 
   // Asks the relay to end: its listeners and connections go with it.
   void shut_down(std::function<void()> done);

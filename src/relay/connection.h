@@ -9,8 +9,8 @@
 #include <span>
 
 #include "base/fd.h"
-#include "relay/context.h"
 #include "flow/flow.h"
+#include "relay/context.h"
 #include "relay/loop.h"
 #include "wire/relay.h"
 

@@ -127,6 +127,10 @@ class ControlServer::Session {
         });
     return {};
   }
+  Result<void> take(RelayGuestOpen&) { return {}; }
+  Result<void> take(RelayGuestWants&) { return {}; }
+  Result<void> take(RelayGuestClose&) { return {}; }
+  Result<void> take(RelayAgentReply&) { return {}; }
   Result<void> take(RelayShutDown&) {
     if (!greeted_) return unexpected();
     const auto shut_down = server_.on_shut_down_;

@@ -1,244 +1,21 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//
-// A message is a header (length of the whole, kind, number of descriptors) and its fields, without
-// padding. Text and lists have a length in front.
 
 #include "wire/relay.h"
 
 #include <algorithm>
 #include <cstring>
 #include <iterator>
-#include <optional>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include "wire/relay_codec.h"
+#include "wire/relay_guest_codec.h"
+
 namespace vf {
-namespace {
+namespace relay_codec {
 
-constexpr std::size_t header_bytes = sizeof(std::uint32_t) + 2 * sizeof(std::uint16_t);
-
-// The kind on the wire is the place in RelayMessage, counted from 1: append only.
-
-enum class EndpointKind : std::uint8_t {
-  inet4 = 1,
-  inet6 = 2,
-  unix_socket = 3,
-  vsock = 4,
-  agent_inet4 = 5,
-  agent_inet6 = 6,
-  agent_localhost = 7,
-  agent_unix = 8
-};
-
-class Writer {
- public:
-  explicit Writer(std::vector<std::uint8_t>& bytes) : bytes_(bytes) {}
-
-  template <typename T>
-  void number(T value) {
-    static_assert(std::is_trivially_copyable_v<T>);
-    const auto at = bytes_.size();
-    bytes_.resize(at + sizeof value);
-    std::memcpy(bytes_.data() + at, &value, sizeof value);
-  }
-  void raw(std::span<const std::uint8_t> data) {
-    bytes_.insert(bytes_.end(), data.begin(), data.end());
-  }
-  void key(std::string_view key) {
-    number(static_cast<std::uint16_t>(key.size()));
-    raw({reinterpret_cast<const std::uint8_t*>(key.data()), key.size()});
-  }
-  void forward(const RelayForward& forward) {
-    key(forward.key);
-    number(forward.max_connections);
-    number(forward.max_domain_connections);
-    number(forward.idle_timeout);
-    number(forward.protocol);
-    number(static_cast<std::uint8_t>(forward.proxy_protocol));
-    number(static_cast<std::uint8_t>(forward.target.endpoints.size()));
-    for (const RelayEndpoint& one : forward.target.endpoints)
-      std::visit([this](const auto& typed) { endpoint(typed); }, one);
-  }
-
- private:
-  void endpoint(const Endpoint& endpoint) {
-    number(endpoint.address.is_v4() ? EndpointKind::inet4 : EndpointKind::inet6);
-    number(endpoint.port.number());
-    raw(endpoint.address.bytes());
-    if (!endpoint.address.is_v4()) number(endpoint.address.scope());
-  }
-  void endpoint(const UnixEndpoint& endpoint) {
-    number(EndpointKind::unix_socket);
-    number(static_cast<std::uint8_t>(endpoint.path.size()));
-    raw({reinterpret_cast<const std::uint8_t*>(endpoint.path.data()), endpoint.path.size()});
-  }
-  void endpoint(const VsockEndpoint& endpoint) {
-    number(EndpointKind::vsock);
-    number(endpoint.cid);
-    number(endpoint.port);
-  }
-  void endpoint(const AgentEndpoint& endpoint) {
-    if (!endpoint.port) {
-      number(EndpointKind::agent_unix);
-      number(static_cast<std::uint8_t>(endpoint.path.size()));
-      raw({reinterpret_cast<const std::uint8_t*>(endpoint.path.data()), endpoint.path.size()});
-      return;
-    }
-    number(!endpoint.address           ? EndpointKind::agent_localhost
-           : endpoint.address->is_v4() ? EndpointKind::agent_inet4
-                                       : EndpointKind::agent_inet6);
-    number(endpoint.port->number());
-    if (endpoint.address) raw(endpoint.address->bytes());
-  }
-
-  std::vector<std::uint8_t>& bytes_;
-};
-
-// Either a port, or an absolute path that the guest's kernel takes.
-bool fits(const AgentEndpoint& endpoint) {
-  if (endpoint.port) return endpoint.path.empty();
-  return !endpoint.address && endpoint.path.starts_with('/') &&
-         endpoint.path.size() <= AgentEndpoint::max_path_bytes &&
-         endpoint.path.find('\0') == std::string::npos;
-}
-
-// Reads past the end give zeroes and leave the reader failed.
-class Reader {
- public:
-  explicit Reader(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
-
-  bool failed() const { return failed_; }
-  void fail() { failed_ = true; }
-  bool complete() const { return !failed_ && rest_.empty(); }
-
-  std::span<const std::uint8_t> raw(std::size_t length) {
-    if (failed_ || length > rest_.size()) {
-      failed_ = true;
-      return {};
-    }
-    const auto taken = rest_.first(length);
-    rest_ = rest_.subspan(length);
-    return taken;
-  }
-  template <typename T>
-  T number() {
-    static_assert(std::is_integral_v<T>);
-    T value = 0;
-    const auto taken = raw(sizeof value);
-    if (!taken.empty()) std::memcpy(&value, taken.data(), sizeof value);
-    return value;
-  }
-  std::string key() {
-    const auto length = number<std::uint16_t>();
-    if (length == 0 || length > relay_key_max_bytes) failed_ = true;
-    const auto taken = raw(length);
-    return std::string(taken.begin(), taken.end());
-  }
-  // One of the values from 0 to `last`.
-  template <typename T>
-  T choice(T last) {
-    const auto value = number<std::uint8_t>();
-    if (value > static_cast<std::uint8_t>(last)) failed_ = true;
-    return static_cast<T>(value);
-  }
-  RelayForward forward() {
-    RelayForward forward;
-    forward.key = key();
-    forward.max_connections = number<std::uint32_t>();
-    forward.max_domain_connections = number<std::uint32_t>();
-    forward.idle_timeout = number<std::uint32_t>();
-    forward.protocol = choice<RelayProtocol>(RelayProtocol::datagram);
-    forward.proxy_protocol = choice<std::uint8_t>(1) != 0;
-    const auto count = number<std::uint8_t>();
-    if (count > relay_max_endpoints) failed_ = true;
-    for (unsigned i = 0; i < count && !failed_; ++i)
-      if (auto read = endpoint()) forward.target.endpoints.push_back(std::move(*read));
-    return forward;
-  }
-
- private:
-  std::optional<RelayEndpoint> endpoint() {
-    std::optional<RelayEndpoint> read;
-    switch (static_cast<EndpointKind>(number<std::uint8_t>())) {
-      case EndpointKind::inet4:
-        read = inet(4);
-        break;
-      case EndpointKind::inet6:
-        read = inet(16);
-        break;
-      case EndpointKind::unix_socket: {
-        const auto path = raw(number<std::uint8_t>());
-        read = UnixEndpoint{std::string(path.begin(), path.end())};
-        if (!socket_address(*read)) failed_ = true;
-        break;
-      }
-      case EndpointKind::vsock: {
-        const auto cid = number<std::uint32_t>();
-        read = VsockEndpoint{cid, number<std::uint32_t>()};
-        break;
-      }
-      case EndpointKind::agent_inet4:
-        read = agent(4);
-        break;
-      case EndpointKind::agent_inet6:
-        read = agent(16);
-        break;
-      case EndpointKind::agent_localhost:
-        read = agent(0);
-        break;
-      case EndpointKind::agent_unix: {
-        const auto path = raw(number<std::uint8_t>());
-        read = AgentEndpoint{{}, {}, std::string(path.begin(), path.end())};
-        if (!fits(std::get<AgentEndpoint>(*read))) failed_ = true;
-        break;
-      }
-      default:
-        failed_ = true;
-    }
-    return failed_ ? std::nullopt : read;
-  }
-  std::optional<RelayEndpoint> agent(std::size_t length) {
-    const auto port = Port::from(number<std::uint16_t>());
-    const auto address_bytes = raw(length);
-    if (!port || failed_) {
-      failed_ = true;
-      return std::nullopt;
-    }
-    return AgentEndpoint{IpAddress::from_bytes(address_bytes), port, {}};
-  }
-  std::optional<RelayEndpoint> inet(std::size_t length) {
-    const auto port = Port::from(number<std::uint16_t>());
-    const auto address_bytes = raw(length);
-    const auto scope = length == 4 ? 0 : number<std::uint32_t>();
-    const auto address = IpAddress::from_bytes(address_bytes, scope);
-    // A scope where there is none to be would be lost.
-    if (!port || !address || address->scope() != scope) {
-      failed_ = true;
-      return std::nullopt;
-    }
-    return Endpoint{*address, *port};
-  }
-
-  std::span<const std::uint8_t> rest_;
-  bool failed_ = false;
-};
-
-bool fits(const std::string& key) {
-  return !key.empty() && key.size() <= relay_key_max_bytes;
-}
-bool fits(const RelayForward& forward) {
-  const auto& endpoints = forward.target.endpoints;
-  return fits(forward.key) && endpoints.size() <= relay_max_endpoints &&
-         std::ranges::all_of(endpoints, [](const RelayEndpoint& one) {
-           const auto* agent = std::get_if<AgentEndpoint>(&one);
-           return agent ? fits(*agent) : socket_address(one).has_value();
-         });
-}
-
-// For each kind: is it within the limits, what it looks like, and what it was.
-template <typename T>
-struct Codec;
+constexpr auto last_endpoint = static_cast<std::uint8_t>(relay_max_endpoints - 1);
 
 template <>
 struct Codec<RelayHello> {
@@ -310,18 +87,21 @@ struct Codec<RelayStatisticsEnd> : SequenceCodec<RelayStatisticsEnd> {};
 template <>
 struct Codec<RelayHeld> {
   static bool valid(const RelayHeld& held) {
-    return fits(held.forward) && held.cookies.size() == held.listeners.size();
+    return fits(held.forward) && held.endpoint <= last_endpoint &&
+           held.cookies.size() == held.listeners.size();
   }
   static void write(const RelayHeld& held, Writer& to) {
     to.forward(held.forward);
     to.number(static_cast<std::uint8_t>(held.proven));
+    to.number(held.endpoint);
     for (const std::uint64_t cookie : held.cookies)
       to.number(cookie);
   }
   static RelayHeld read(Reader& from, std::vector<Fd>& fds) {
     RelayHeld held;
     held.forward = from.forward();
-    held.proven = from.choice<std::uint8_t>(1) != 0;
+    held.proven = from.flag();
+    held.endpoint = from.choice(last_endpoint);
     held.listeners = std::exchange(fds, {});
     for (std::size_t i = 0; i < held.listeners.size(); ++i)
       held.cookies.push_back(from.number<std::uint64_t>());
@@ -354,9 +134,19 @@ struct Codec<RelayCounters> {
 
 template <>
 struct Codec<RelayProven> {
-  static bool valid(const RelayProven& proven) { return fits(proven.key); }
-  static void write(const RelayProven& proven, Writer& to) { to.key(proven.key); }
-  static RelayProven read(Reader& from, std::vector<Fd>&) { return {from.key()}; }
+  static bool valid(const RelayProven& proven) {
+    return fits(proven.key) && proven.endpoint <= last_endpoint;
+  }
+  static void write(const RelayProven& proven, Writer& to) {
+    to.key(proven.key);
+    to.number(proven.endpoint);
+  }
+  static RelayProven read(Reader& from, std::vector<Fd>&) {
+    RelayProven proven;
+    proven.key = from.key();
+    proven.endpoint = from.choice(last_endpoint);
+    return proven;
+  }
 };
 
 template <>
@@ -392,11 +182,21 @@ struct Codec<RelayControlSocket> {
   static bool valid(const RelayControlSocket& control) { return control.listeners.size() == 1; }
   static void write(const RelayControlSocket&, Writer&) {}
   static RelayControlSocket read(Reader& from, std::vector<Fd>& fds) {
-    if (fds.size() != 1) from.fail();
-    return {std::exchange(fds, {})};
+    RelayControlSocket control;
+    control.listeners.push_back(from.only(fds));
+    return control;
   }
 };
 
+}  // namespace relay_codec
+
+namespace {
+
+using namespace relay_codec;
+
+constexpr std::size_t header_bytes = sizeof(std::uint32_t) + 2 * sizeof(std::uint16_t);
+
+// The kind on the wire is the place in RelayMessage, counted from 1: append only.
 template <std::size_t... kinds>
 RelayMessage read_message(std::size_t index, Reader& from, std::vector<Fd>& fds,
                           std::index_sequence<kinds...>) {
@@ -409,10 +209,11 @@ RelayMessage read_message(std::size_t index, Reader& from, std::vector<Fd>& fds,
   return message;
 }
 
-std::vector<Fd>* listeners_of(RelayMessage& message) {
+std::vector<Fd>* fds_of(RelayMessage& message) {
   if (auto* add = std::get_if<RelayAdd>(&message)) return &add->listeners;
   if (auto* held = std::get_if<RelayHeld>(&message)) return &held->listeners;
   if (auto* control = std::get_if<RelayControlSocket>(&message)) return &control->listeners;
+  if (auto* open = std::get_if<RelayGuestOpen>(&message)) return &open->control;
   return nullptr;
 }
 
@@ -423,7 +224,7 @@ Unexpected malformed(std::string_view what) {
 }  // namespace
 
 bool RelayPacket::append(RelayMessage& message) {
-  std::vector<Fd>* const listeners = listeners_of(message);
+  std::vector<Fd>* const listeners = fds_of(message);
   const std::size_t fd_count = listeners ? listeners->size() : 0;
   if (fds.size() + fd_count > relay_packet_max_fds) return false;
   const bool valid = std::visit(

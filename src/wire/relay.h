@@ -69,7 +69,7 @@ struct RelayForward {
   friend bool operator==(const RelayForward&, const RelayForward&) = default;
 };
 
-inline constexpr std::uint32_t relay_protocol_version = 2;
+inline constexpr std::uint32_t relay_protocol_version = 3;
 inline constexpr std::size_t relay_packet_max_bytes = 64 * 1024;
 inline constexpr std::size_t relay_packet_max_fds = 253;  // SCM_MAX_FD
 inline constexpr std::size_t relay_key_max_bytes = 512;
@@ -123,6 +123,7 @@ struct RelayHeld {
   bool proven = false;
   std::vector<std::uint64_t> cookies;  // SO_COOKIE of each listener, in their order
   std::vector<Fd> listeners;           // duplicates
+  std::uint8_t endpoint = 0;           // of what is proven, as in RelayProven
 };
 
 struct RelayListEnd {
@@ -263,7 +264,9 @@ using RelayMessage =
     std::variant<RelayHello, RelayAdd, RelayUpdate, RelayRemove, RelayCommit, RelayCommitted,
                  RelayList, RelayHeld, RelayListEnd, RelayStatistics, RelayCounters,
                  RelayStatisticsEnd, RelayProven, RelayFailing, RelayShutDown, RelayTakeOver,
-                 RelayControlSocket, RelayRetire>;
+                 RelayControlSocket, RelayRetire, RelayGuestOpen, RelayGuestWants, RelayGuestClose,
+                 RelayGuestUp, RelayGuestDown, RelayGuestListener, RelayGuestGone, RelayGuestSynced,
+                 RelayAgentReply, RelayAgentAnswer>;
 
 // A packet in the making, or one that is ready to be sent.
 struct RelayPacket {

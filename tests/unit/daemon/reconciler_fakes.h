@@ -42,6 +42,10 @@ class FakeRelay : public Relay {
   using Relay::commit;
   void commit(std::function<void()> done) override;
   void counters(std::function<void(Result<Counters>)> done) override { done(Counters{}); }
+  void open_guest(const std::string&, const RelayEndpoint&, bool, Fd) override {}
+  void guest_wants(const std::string&, bool) override {}
+  void close_guest(const std::string&) override {}
+  bool agent_reply(RelayAgentReply) override { return false; }
 
   void apply();
   std::vector<std::string> take() { return std::exchange(applied, {}); }

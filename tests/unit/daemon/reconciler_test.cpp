@@ -73,7 +73,7 @@ TEST_F(ReconcilerTest, ADomainsLife) {
   EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
   EXPECT_FALSE(view("web-uuid", id_).proven);
 
-  reconciler.forward_proven(key_);
+  reconciler.forward_proven(key_, 0);
   EXPECT_TRUE(view("web-uuid", id_).proven);
 
   reconciler.domain_changed(stopped(running("web", simple_)));
@@ -240,7 +240,7 @@ TEST_F(ReconcilerTest, ARefusalIsNoListenerUntilAConnectionGetsThrough) {
   EXPECT_THAT(view("web-uuid", id_).reason, HasSubstr("192.0.2.7:80"));
   reconciler.forward_failing(key_, EHOSTUNREACH);
   EXPECT_EQ(view("web-uuid", id_).state, ForwardState::failed);
-  reconciler.forward_proven(key_);
+  reconciler.forward_proven(key_, 0);
   EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
 }
 

@@ -51,10 +51,16 @@ struct Recorder : RelayClient::Observer {
     ++lost;
     reason = why;
   }
-  void forward_proven(const std::string& key) override { proven.push_back(key); }
+  void forward_proven(const std::string& key, std::size_t) override { proven.push_back(key); }
   void forward_failing(const std::string& key, int error_number) override {
     failing.emplace_back(key, error_number);
   }
+  void guest_up(const RelayGuestUp&) override {}
+  void guest_down(const RelayGuestDown&) override {}
+  void guest_listener(const RelayGuestListener&) override {}
+  void guest_gone(const RelayGuestGone&) override {}
+  void guest_synced(const RelayGuestSynced&) override {}
+  void agent_answer(const RelayAgentAnswer&) override {}
 };
 
 class RelayClientTest : public testing::Test {
@@ -390,7 +396,7 @@ TEST_F(RelayClientTest, AnotherProtocolVersionIsRefusedByName) {
   ASSERT_GT(send(peer.get(), packet.bytes.data(), packet.bytes.size(), 0), 0);
   ASSERT_TRUE(run_until([&] { return recorder_.lost == 1; }));
   EXPECT_EQ(recorder_.reason,
-            "relay: the relay that runs (pid 4711) speaks protocol 3, this daemon 2: restart "
+            "relay: the relay that runs (pid 4711) speaks protocol 4, this daemon 3: restart "
             "virt-forward-relay");
   EXPECT_EQ(recorder_.ready, 0);
 }

@@ -24,7 +24,13 @@ RelayForward sample_forward() {
       Endpoint{IpAddress::v4({192, 168, 122, 7}), *Port::from(80)},
       Endpoint{IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, 4),
                *Port::from(65535)},
-      UnixEndpoint{"/run/web.sock"}, UnixEndpoint{"@web"}, VsockEndpoint{3, 1010}};
+      UnixEndpoint{"/run/web.sock"},
+      UnixEndpoint{"@web"},
+      VsockEndpoint{3, 1010},
+      AgentEndpoint{{}, Port::from(80), {}},
+      AgentEndpoint{IpAddress::loopback4(), Port::from(81), {}},
+      AgentEndpoint{IpAddress::loopback6(), Port::from(82), {}},
+      AgentEndpoint{{}, {}, "/run/pg.sock"}};
   forward.max_connections = 1000;
   forward.protocol = RelayProtocol::datagram;
   forward.proxy_protocol = true;
@@ -67,19 +73,21 @@ TEST(RelayWire, EveryMessageComesBackAsItWas) {
   EXPECT_EQ(round_trip(RelayCommit{1}).sequence, 1u);
   EXPECT_EQ(round_trip(RelayCommitted{~0ull}).sequence, ~0ull);
   EXPECT_EQ(round_trip(RelayList{2}).sequence, 2u);
-  RelayHeld held{sample_forward(), true, {17}, {}};
+  RelayHeld held{sample_forward(), true, {17}, {}, 5};
   held.listeners.push_back(some_fd());
   const RelayHeld came = round_trip(std::move(held));
   EXPECT_EQ(came.forward, sample_forward());
   EXPECT_TRUE(came.proven);
   EXPECT_EQ(came.cookies, (std::vector<std::uint64_t>{17}));
   EXPECT_EQ(came.listeners.size(), 1u);
+  EXPECT_EQ(came.endpoint, 5u);
   EXPECT_EQ(round_trip(RelayListEnd{3}).sequence, 3u);
   EXPECT_EQ(round_trip(RelayStatistics{4}).sequence, 4u);
   const RelayCounters counters{"k", 1, 2, 3, 4, 5};
   EXPECT_EQ(round_trip(counters), counters);
   EXPECT_EQ(round_trip(RelayStatisticsEnd{5}).sequence, 5u);
-  EXPECT_EQ(round_trip(RelayProven{"k"}).key, "k");
+  const RelayProven proven = round_trip(RelayProven{"k", 63});
+  EXPECT_TRUE(proven.key == "k" && proven.endpoint == 63);
   EXPECT_EQ(round_trip(RelayFailing{"k", ECONNREFUSED}).error_number, ECONNREFUSED);
   round_trip(RelayShutDown{});
   round_trip(RelayTakeOver{});
@@ -226,7 +234,7 @@ TEST(RelayWire, OutOfRangeNumbersAreRejected) {
   EXPECT_TRUE(rejected(update(), 25, 2)) << "endpoints";
   EXPECT_TRUE(rejected(update(), 25, 255)) << "endpoints";
   EXPECT_TRUE(rejected(update(), 26, 0)) << "kind of endpoint";
-  EXPECT_TRUE(rejected(update(), 26, 5)) << "kind of endpoint";
+  EXPECT_TRUE(rejected(update(), 26, 9)) << "kind of endpoint";
   EXPECT_TRUE(rejected(update(), 26, 2)) << "kind of endpoint of another length";
   EXPECT_TRUE(rejected(update(), 27, 0)) << "port 0";
   const auto unix_path = [] { return packet_of(RelayUpdate{{"k", {{UnixEndpoint{"/p"}}}, 0}}); };
@@ -238,6 +246,8 @@ TEST(RelayWire, OutOfRangeNumbersAreRejected) {
       << "scope of an address that has none";
   EXPECT_TRUE(rejected(packet_of(RelayRemove{"k", RelayRemoval::cut}), 11, 2)) << "removal";
   EXPECT_TRUE(rejected(packet_of(RelayHeld{{"k", {}, 0}, false, {}, {}}), 26, 2)) << "proven";
+  EXPECT_TRUE(rejected(packet_of(RelayHeld{{"k", {}, 0}, false, {}, {}}), 27, 64)) << "endpoint";
+  EXPECT_TRUE(rejected(packet_of(RelayProven{"k"}), 11, 64)) << "endpoint";
 }
 
 TEST(RelayWire, RandomDamageNeverBreaksTheDecoder) {
