@@ -6,6 +6,8 @@ thread-safe.
 """
 import os
 import socket
+import stat
+import subprocess
 import time
 import uuid as uuids
 from xml.etree import ElementTree
@@ -21,7 +23,7 @@ DIRECTORY = "/run/lab/guests"
 # no_timer_check: a kernel that gets no processor time while it counts timer interrupts, as an emulated one
 # on a busy host, takes its timer for broken and panics ("IO-APIC + timer doesn't work").
 DOMAIN = """\
-<domain type='qemu'>
+<domain type='{type}'>
   <name>{name}</name>
   <uuid>{uuid}</uuid>
   <metadata>{metadata}</metadata>
@@ -30,7 +32,7 @@ DOMAIN = """\
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{image}/vmlinuz</kernel>
-    <initrd>{image}/initramfs</initrd>
+    <initrd>{initramfs}</initrd>
     <cmdline>console=ttyS0 quiet no_timer_check vf.name={host_name} {cmdline}</cmdline>
   </os>
   <features><acpi/></features>
@@ -55,6 +57,43 @@ def interface(network="default", mac=None, extra=""):
     return f"<interface type='network'><source network={quoteattr(network)}/>{address}<model type='virtio'/>{extra}</interface>"
 
 
+# Any free CID; see Guest.cid().
+VSOCK = "<vsock model='virtio'><cid auto='yes'/></vsock>"
+
+
+def program(path, name=None):
+    """A dynamically linked program of this machine and its libraries, for Guest(files=...)."""
+    found = {name or f"/bin/{os.path.basename(path)}": path}
+    for line in subprocess.run(["ldd", path], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines():
+        library = next((word for word in line.split() if word.startswith("/")), None)
+        if library:
+            found[library] = library
+    return found
+
+
+def _archive(files):
+    """A cpio archive (the kernel's "newc") of files: {path in the guest: path here, or contents as bytes}."""
+    entries = {}
+    for path, source in files.items():
+        parts = path.strip("/").split("/")
+        for depth in range(1, len(parts)):
+            entries.setdefault("/".join(parts[:depth]), (stat.S_IFDIR | 0o755, b""))
+        if isinstance(source, bytes):
+            entries["/".join(parts)] = (stat.S_IFREG | 0o755, source)
+        else:
+            with open(source, "rb") as file:
+                entries["/".join(parts)] = (os.fstat(file.fileno()).st_mode, file.read())
+    entries["TRAILER!!!"] = (0, b"")
+    out = bytearray()
+    for number, (path, (mode, data)) in enumerate(entries.items()):
+        name = path.encode() + b"\0"
+        fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
+        out += b"070701" + b"".join(b"%08X" % field for field in fields) + name
+        out += bytes(-len(out) % 4) + data
+        out += bytes(-len(out) % 4)
+    return bytes(out)
+
+
 def forwards(body):
     """The metadata element around forward, auto and ssh elements written with the prefix vf."""
     return f"<vf:forwards xmlns:vf='{NAMESPACE}'>{body}</vf:forwards>"
@@ -62,8 +101,12 @@ def forwards(body):
 
 class Guest:
     def __init__(self, connection, name="guest", metadata="", interfaces=None, *, uuid=None, memory=256,
-                 cmdline="", devices="", host_name=None, persistent=True):
-        """Defines the domain. metadata: a whole element (see forwards()); interfaces: list of XML."""
+                 cmdline="", devices="", host_name=None, persistent=True, files=None):
+        """Defines the domain. metadata: a whole element (see forwards()); interfaces: list of XML.
+
+        files: {path in the guest: path here, or contents as bytes} on top of guest-image's; what is in
+        /etc/start is run at boot.
+        """
         self.connection = connection
         self.name = name
         self.uuid = uuid or str(uuids.uuid4())
@@ -74,7 +117,17 @@ class Guest:
         self.control_path = f"{DIRECTORY}/{self.uuid}.control"
         self.console_path = f"{DIRECTORY}/{self.uuid}.console"
         plain = "".join(c for c in name if c.isascii() and (c.isalnum() or c == "-"))[:60]
+        self._initramfs_path = None
+        initramfs = f"{os.environ['VF_LAB_GUEST']}/initramfs"
+        if files:
+            # the kernel unpacks one archive after the other, each at a multiple of four bytes
+            self._initramfs_path = f"{DIRECTORY}/{self.uuid}.initramfs"
+            with open(initramfs, "rb") as base, open(self._initramfs_path, "wb") as file:
+                data = base.read()
+                file.write(data + bytes(-len(data) % 4) + _archive(files))
+            initramfs = self._initramfs_path
         self.xml = DOMAIN.format(
+            type=os.environ.get("VF_LAB_DOMAIN_TYPE", "qemu"), initramfs=initramfs,
             name=escape(name), uuid=self.uuid, metadata=metadata, memory=memory, image=os.environ["VF_LAB_GUEST"],
             host_name=host_name or plain or "guest", cmdline=escape(cmdline), devices=devices,
             interfaces="".join([interface()] if interfaces is None else interfaces),
@@ -134,8 +187,8 @@ class Guest:
         self._without_domain(lambda: self.domain.destroy())
         self._without_domain(lambda: self.domain.undefineFlags(
             libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA))
-        for path in (self.control_path, self.console_path):
-            if os.path.exists(path):
+        for path in (self.control_path, self.console_path, self._initramfs_path):
+            if path and os.path.exists(path):
                 os.unlink(path)
 
     @staticmethod
@@ -207,6 +260,10 @@ class Guest:
         body: the children, also unprefixed; None removes the element."""
         element = None if body is None else f"<forwards>{body}</forwards>"
         self.domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, "vf", NAMESPACE, flags)
+
+    def cid(self):
+        """The CID of its vsock device in this run."""
+        return int(ElementTree.fromstring(self.domain.XMLDesc()).find("./devices/vsock/cid").get("address"))
 
     def macs(self):
         """MAC addresses of the NICs, in order."""
