@@ -38,14 +38,17 @@ class ControlServer::Session {
               receive(bytes, std::move(fds));
             },
             [this](const std::string& reason) { server_.closed(*this, reason); },
-            [this] { answer(); }, server.context_) {
+            [this] { drained(); }, server.context_) {
     send(RelayHello{relay_protocol_version, 0, static_cast<std::uint32_t>(getpid())});
   }
 
   void send(RelayMessage message) {
     RelayPacket packet;
-    if (packet.append(message)) channel_.send(std::move(packet.bytes), std::move(packet.fds));
+    if (packet.append(message)) send(std::move(packet));
   }
+  void send(RelayPacket packet) { channel_.send(std::move(packet.bytes), std::move(packet.fds)); }
+  // Whether it has taken all that was sent.
+  bool has_room() const { return !ended_ && channel_.drained(); }
 
  private:
   struct Query {
@@ -127,10 +130,27 @@ class ControlServer::Session {
         });
     return {};
   }
-  Result<void> take(RelayGuestOpen&) { return {}; }
-  Result<void> take(RelayGuestWants&) { return {}; }
-  Result<void> take(RelayGuestClose&) { return {}; }
-  Result<void> take(RelayAgentReply&) { return {}; }
+  Result<void> take(RelayGuestOpen& open) {
+    if (server_.daemon_ != this) return unexpected();
+    server_.guests_->open(std::move(open));
+    return {};
+  }
+  Result<void> take(RelayGuestWants& wants) {
+    if (server_.daemon_ != this) return unexpected();
+    server_.guests_->wants(wants);
+    return {};
+  }
+  Result<void> take(RelayGuestClose& close) {
+    if (server_.daemon_ != this) return unexpected();
+    server_.guests_->close(close.guest);
+    return {};
+  }
+  Result<void> take(RelayAgentReply& reply) {
+    if (server_.daemon_ != this) return unexpected();
+    send(server_.guests_->take(std::move(reply)));
+    server_.guests_->tell_news();
+    return {};
+  }
   Result<void> take(RelayShutDown&) {
     if (!greeted_) return unexpected();
     const auto shut_down = server_.on_shut_down_;
@@ -153,12 +173,18 @@ class ControlServer::Session {
     return {};
   }
 
+  // Questions first.
+  void drained() {
+    answer();
+    if (server_.daemon_ == this && has_room()) server_.guests_->tell_news();
+  }
+
   void answer() {
     while (!ended_ && !queries_.empty() && channel_.drained()) {
       if (!queries_.front().list && !queries_.front().counters) return;
       RelayPacket packet;
       fill(packet);
-      channel_.send(std::move(packet.bytes), std::move(packet.fds));
+      send(std::move(packet));
     }
   }
 
@@ -248,11 +274,17 @@ void ControlServer::stop() {
   draining_.reset();
   successor_ = nullptr;
   daemon_ = nullptr;
+  guests_.reset();
   sessions_.clear();
 }
 
 void ControlServer::serve(Crew& crew) {
   crew_ = &crew;
+  Guests::Outlet& outlet = *this;
+  guests_ = std::make_unique<Guests>(outlet, [&crew](const std::string& guest) {
+    const auto domain = crew.domain(guest);
+    return std::shared_ptr<AgentAccess>(domain, &domain->agent);
+  });
   listen();
 }
 
@@ -280,6 +312,7 @@ bool ControlServer::may_control(int socket) const {
 void ControlServer::greeted(Session& session) {
   if (daemon_) closed(*daemon_, "another daemon took over");
   daemon_ = &session;
+  guests_->daemon_changed();
 }
 
 void ControlServer::closed(Session& session, const std::string& reason) {
@@ -316,6 +349,7 @@ Result<Fd> ControlServer::hand_over(Session& successor) {
 void ControlServer::retire() {
   retired_ = true;
   listening_.reset();
+  guests_.reset();
   std::string told;
   while (const Crew::Entry* entry = crew_->after(told)) {
     told = entry->forward.key;
@@ -341,6 +375,14 @@ void ControlServer::failing(const std::string& key, int error_number) {
 
 void ControlServer::tell(RelayMessage event) {
   if (daemon_) daemon_->send(std::move(event));
+}
+
+bool ControlServer::takes_news() {
+  return daemon_ && daemon_->has_room();
+}
+
+void ControlServer::tell(RelayPacket packet) {
+  if (daemon_) daemon_->send(std::move(packet));
 }
 
 }  // namespace vf

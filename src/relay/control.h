@@ -14,13 +14,14 @@
 #include "glib/source.h"
 #include "relay/context.h"
 #include "relay/crew.h"
+#include "relay/guests.h"
 
 namespace vf {
 
 // The relay's end of the control socket. Serves one daemon: a newer one that has said hello
 // replaces the one before. What a daemon staged goes with its connection; what it committed stays.
 // A relay that takes over gets everything (succession.h).
-class ControlServer final : public RelayEvents {
+class ControlServer final : public RelayEvents, private Guests::Outlet {
  public:
   // `listening` is a SOCK_SEQPACKET socket that listens; `version` is what the hello says.
   // `on_shut_down` comes when a daemon asks the relay to end, or it has retired and nothing is
@@ -49,6 +50,8 @@ class ControlServer final : public RelayEvents {
   void greeted(Session& session);
   void closed(Session& session, const std::string& reason);
   void tell(RelayMessage event);
+  bool takes_news() override;
+  void tell(RelayPacket packet) override;
   void listen();
   Result<Fd> hand_over(Session& successor);
   void retire();
@@ -59,6 +62,7 @@ class ControlServer final : public RelayEvents {
   GMainContext* context_;
   std::function<void()> on_shut_down_;
   Crew* crew_ = nullptr;
+  std::unique_ptr<Guests> guests_;  // from serve() to stop() or until another relay takes over
   Source accepting_;
   std::vector<std::unique_ptr<Session>> sessions_;
   Session* daemon_ = nullptr;     // the one that has said hello

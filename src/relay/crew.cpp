@@ -226,14 +226,17 @@ void Crew::forget(const std::string& key) {
 std::shared_ptr<ForwardShare> Crew::share_of(const std::string& key) {
   const auto before = entries_.find(key);
   if (before != entries_.end()) return before->second.share;
+  auto share = std::make_shared<ForwardShare>();
+  share->domain = domain(key.substr(0, key.find('/')));
+  return share;
+}
+
+std::shared_ptr<DomainShare> Crew::domain(const std::string& uuid) {
   if (domains_.size() > 2 * entries_.size() + 64)
     std::erase_if(domains_, [](const auto& one) { return one.second.expired(); });
-  auto share = std::make_shared<ForwardShare>();
-  std::weak_ptr<DomainShare>& domain = domains_[key.substr(0, key.find('/'))];
-  if (auto known = domain.lock())
-    share->domain = std::move(known);
-  else
-    domain = share->domain;
+  std::weak_ptr<DomainShare>& known = domains_[uuid];
+  auto share = known.lock();
+  if (!share) known = share = std::make_shared<DomainShare>();
   return share;
 }
 

@@ -65,6 +65,9 @@ class Crew final {
 
   // How many removed forwards still have a connection in a thread, or between two.
   std::size_t draining();
+  // What the forwards of a domain have together, whether there are any yet. By the UUID that their
+  // keys begin with.
+  std::shared_ptr<DomainShare> domain(const std::string& uuid);
   // As another relay has seen it, of a forward that is committed.
   void mark_proven(const std::string& key);
 

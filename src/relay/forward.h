@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "relay/agent_access.h"
 #include "relay/context.h"
 #include "relay/listener.h"
 #include "relay/loop.h"
@@ -20,6 +21,7 @@ namespace vf {
 // What all threads of the relay know together of one domain's forwards.
 struct DomainShare {
   std::atomic<std::uint32_t> connections{0};
+  AgentAccess agent;
 };
 
 // What all threads of the relay know together of one forward.
