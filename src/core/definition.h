@@ -67,7 +67,9 @@ struct ForwardDefinition {
   friend bool operator==(const ForwardDefinition&, const ForwardDefinition&) = default;
 };
 
-// <rule> of <auto>. Absent matchers match anything, but an absent protocol is tcp.
+// <rule> of <auto>. Absent matchers match anything, but an absent protocol is tcp. Without a host
+// port a match gets the guest's, or where that is below 1024, the one 8000 above. A host range is
+// as wide as the guest range.
 struct AutoRule {
   RuleAction action = RuleAction::forward;
   std::optional<PortRange> guest_port;
@@ -84,6 +86,7 @@ struct AutoRule {
   std::string scheme;
   bool notify = true;
   bool open = false;
+  bool marked = false;  // by with_block_added(), and so with_block_removed() may take it away
 
   friend bool operator==(const AutoRule&, const AutoRule&) = default;
 };

@@ -225,7 +225,7 @@ constexpr auto label_allowed = "1 to 256 bytes of text without control character
 
 // What <forward> and <rule> share.
 template <typename Element>
-AttributeTable<Element> shared_rows() {
+AttributeTable<Element> shared_rows(Attribute<Element> guest_address) {
   return {
       side_row<Element, HostSide, PortRange>("host-port", &Element::host, PortRange::parse,
                                              range_text, range_allowed),
@@ -234,9 +234,7 @@ AttributeTable<Element> shared_rows() {
           "relative paths of at most 100 bytes without \".\" and \"..\""),
       optional_row<Element, IpAddress>("host-address", &Element::host_address, read_address,
                                        address_text, address_allowed),
-      optional_row<Element, IpAddress>("guest-address", &Element::guest_address, read_guest_address,
-                                       address_text,
-                                       std::string(address_allowed) + " but not the wildcard"),
+      std::move(guest_address),
       word_row("protocol", &Element::protocol, Protocol::tcp),
       word_row("transport", &Element::transport, Transport::automatic),
       word_row("offload", &Element::offload, Offload::automatic),
@@ -283,7 +281,9 @@ const AttributeTable<ForwardDefinition>& forward_attributes() {
                   "guest-socket", &Forward::guest, read_guest_socket, socket_text,
                   "absolute paths of at most 107 bytes without \".\" and \"..\""),
           },
-          shared_rows<Forward>()),
+          shared_rows<Forward>(optional_row<Forward, IpAddress>(
+              "guest-address", &Forward::guest_address, read_guest_address, address_text,
+              std::string(address_allowed) + " but not the wildcard"))),
       {
           word_row("enabled", &Forward::enabled, true),
           word_row("required", &Forward::required, false),
@@ -313,10 +313,13 @@ const AttributeTable<AutoRule>& rule_attributes() {
               text_row("command", &AutoRule::command, is_glob,
                        "patterns of text without control characters"),
           },
-          shared_rows<AutoRule>()),
+          shared_rows<AutoRule>(
+              optional_row<AutoRule, IpAddress>("guest-address", &AutoRule::guest_address,
+                                                read_address, address_text, address_allowed))),
       {
           word_row("notify", &AutoRule::notify, true),
           word_row("open", &AutoRule::open, false),
+          word_row("marked", &AutoRule::marked, false),
       });
   return table;
 }

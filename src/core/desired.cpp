@@ -43,7 +43,7 @@ std::string missing_feature(const ForwardDefinition& definition) {
   if (std::string unfit = unfit_for_datagrams(definition); !unfit.empty()) return unfit;
   if (std::holds_alternative<SocketPath>(definition.guest)) return names("guest-socket");
   if (std::holds_alternative<SocketPath>(definition.host)) return names("host-socket");
-  if (definition.transport != Transport::automatic && definition.transport != Transport::tcp)
+  if (definition.transport == Transport::ssh || definition.transport == Transport::usernet)
     return names("transport=\"" + std::string(text(definition.transport)) + '"');
   if (definition.offload != Offload::automatic && definition.offload != Offload::none)
     return names("offload=\"" + std::string(text(definition.offload)) + '"');
@@ -57,10 +57,10 @@ void judge(SingleForward& forward, const Policy& policy) {
     forward.reason = std::move(reason);
   };
   if (!forward.spec.enabled) return refuse(ForwardState::disabled, "enabled=\"no\"");
-  if (auto allowed = check(policy, forward.spec); !allowed)
-    return refuse(ForwardState::denied, allowed.error().message);
   if (std::string missing = missing_feature(forward.spec); !missing.empty())
-    refuse(ForwardState::failed, std::move(missing));
+    return refuse(ForwardState::failed, std::move(missing));
+  if (auto allowed = check(policy, forward.spec); !allowed)
+    refuse(ForwardState::denied, allowed.error().message);
 }
 
 }  // namespace
@@ -68,6 +68,17 @@ void judge(SingleForward& forward, const Policy& policy) {
 std::optional<Port> SingleForward::guest_port() const {
   const auto* ports = std::get_if<PortRange>(&spec.guest);
   return ports ? std::optional(ports->low()) : std::nullopt;
+}
+
+SingleForward single_forward(std::string id, std::string definition, ForwardDefinition spec,
+                             const Policy& policy) {
+  SingleForward single;
+  single.id = std::move(id);
+  single.definition = std::move(definition);
+  single.spec = std::move(spec);
+  single.claim = claim_of(single.spec);
+  judge(single, policy);
+  return single;
 }
 
 std::vector<SingleForward> expand(const std::vector<ForwardDefinition>& definitions,
@@ -79,14 +90,13 @@ std::vector<SingleForward> expand(const std::vector<ForwardDefinition>& definiti
     const auto* host_ports = std::get_if<PortRange>(&definition.host);
     const std::uint32_t width = guest_ports ? guest_ports->width() : 1;
     for (std::uint32_t offset = 0; offset < width; ++offset) {
-      SingleForward& single = forwards.emplace_back();
-      single.spec = definition;
-      if (guest_ports) single.spec.guest = PortRange(guest_ports->at(offset));
-      if (host_ports) single.spec.host = PortRange(host_ports->at(offset));
-      single.definition = identity;
-      single.id = forward_id(identity, width > 1, single.guest_port());
-      single.claim = claim_of(single.spec);
-      judge(single, policy);
+      ForwardDefinition spec = definition;
+      std::optional<Port> guest_port;
+      if (guest_ports) guest_port = guest_ports->at(offset);
+      if (guest_ports) spec.guest = PortRange(*guest_port);
+      if (host_ports) spec.host = PortRange(host_ports->at(offset));
+      SingleForward& single = forwards.emplace_back(single_forward(
+          forward_id(identity, width > 1, guest_port), identity, std::move(spec), policy));
       if (forwards.size() > policy.forwards_per_domain) {
         single.refused = ForwardState::denied;
         single.reason = "more than " + std::to_string(policy.forwards_per_domain) +

@@ -43,6 +43,10 @@ struct SingleForward {
   friend bool operator==(const SingleForward&, const SingleForward&) = default;
 };
 
+// `spec` has a range of width 1 on both sides.
+SingleForward single_forward(std::string id, std::string definition, ForwardDefinition spec,
+                             const Policy& policy);
+
 std::vector<SingleForward> expand(const std::vector<ForwardDefinition>& definitions,
                                   const Policy& policy);
 

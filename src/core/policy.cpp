@@ -25,6 +25,11 @@ bool Policy::allows(Port host_port) const {
                      [&](const PortRange& range) { return range.contains(host_port); });
 }
 
+bool Policy::allows(Transport transport) const {
+  return transport == Transport::automatic ||
+         std::find(transports.begin(), transports.end(), transport) != transports.end();
+}
+
 Result<void> check(const Policy& policy, const ForwardDefinition& forward) {
   if (forward.host_address && !policy.allows(*forward.host_address))
     return Unexpected(ErrorCode::not_allowed, "host address " + forward.host_address->text() +
@@ -37,6 +42,10 @@ Result<void> check(const Policy& policy, const ForwardDefinition& forward) {
                                                       std::to_string(ports->at(offset).number()) +
                                                       " is not allowed by this host (" +
                                                       policy.origin("host", "ports") + ")");
+  if (!policy.allows(forward.transport))
+    return Unexpected(ErrorCode::not_allowed, "transport " + std::string(text(forward.transport)) +
+                                                  " is not allowed by this host (" +
+                                                  policy.origin("host", "transports") + ")");
   return {};
 }
 

@@ -133,8 +133,10 @@ Result<void> make_runtime_directory(const std::string& path) {
 }
 
 // Nothing where the policy has a mistake: the defaults would allow what somebody meant to forbid.
-std::optional<Policy> loaded_policy(const std::string& directory) {
-  LoadedPolicy loaded = load_policy(directory);
+std::optional<Policy> loaded_policy(const Settings& settings) {
+  // Who runs the session's daemon owns its guests.
+  LoadedPolicy loaded =
+      load_policy(settings.policy_directory, {.automatic = settings.uri.ends_with("/session")});
   for (const std::string& problem : loaded.problems)
     log(LogLevel::error, "the host policy is wrong", {{"reason", problem}});
   if (!loaded.problems.empty()) return std::nullopt;
@@ -172,7 +174,7 @@ int run(const Settings& settings) {
   HostPorts ports;
   PortHints hints(directory + "/ports");
   ForwardTable table(settings.uri);
-  auto policy = loaded_policy(settings.policy_directory);
+  auto policy = loaded_policy(settings);
   if (!policy)
     return fail({ErrorCode::failed, "not starting with a wrong host policy: mend it in " +
                                         settings.policy_directory + ", see virt-forward.conf(5)"});
@@ -212,7 +214,7 @@ int run(const Settings& settings) {
   const Source on_term = on_signal(SIGTERM, stop);
   const Source on_interrupt = on_signal(SIGINT, stop);
   const Source on_reload = on_signal(SIGHUP, [&] {
-    if (auto fresh = loaded_policy(settings.policy_directory))
+    if (auto fresh = loaded_policy(settings))
       reconciler.set_policy(std::move(*fresh));
     else
       log(LogLevel::error, "the host policy stays as it was");

@@ -44,6 +44,24 @@ Setter number(std::uint32_t Policy::*member, std::uint32_t most) {
   };
 }
 
+// One word of a list of ours.
+template <typename Word>
+Setter word(Word Policy::*member, const char* allowed) {
+  return [=](Policy& policy, const Words& words) -> std::string {
+    const auto value = words.size() == 1 ? parse<Word>(words.front()) : std::nullopt;
+    if (!value)
+      return '"' + printable(words.empty() ? "" : words.front(), 80) + "\": allowed are " + allowed;
+    policy.*member = *value;
+    return {};
+  };
+}
+
+// Those that this version has.
+std::optional<Transport> transport(const std::string& word) {
+  const auto parsed = parse<Transport>(word);
+  return parsed == Transport::tcp || parsed == Transport::vsock ? parsed : std::nullopt;
+}
+
 std::optional<std::string> socket_directory(const std::string& word) {
   return word.starts_with('/') ? std::optional(word) : std::nullopt;
 }
@@ -62,7 +80,10 @@ const std::vector<KeyRow>& key_table() {
        list_of(&Policy::host_ports, PortRange::parse, "ports and ranges like 8000-8999")},
       {"host", "socket-directories",
        list_of(&Policy::socket_directories, socket_directory, "absolute paths")},
+      {"host", "transports", list_of(&Policy::transports, transport, "tcp and vsock")},
+      {"host", "automatic", word(&Policy::automatic, "yes and no")},
       {"limits", "forwards-per-domain", number(&Policy::forwards_per_domain, 65535)},
+      {"limits", "automatic-ports-per-domain", number(&Policy::automatic_ports_per_domain, 65535)},
       {"limits", "connections-per-forward", number(&Policy::connections_per_forward, 1000000)},
       {"limits", "connections-per-domain", number(&Policy::connections_per_domain, 1000000)},
   };
@@ -139,8 +160,8 @@ void take_file(const std::string& path, LoadedPolicy& loaded) {
 
 }  // namespace
 
-LoadedPolicy load_policy(const std::string& directory) {
-  LoadedPolicy loaded;
+LoadedPolicy load_policy(const std::string& directory, Policy defaults) {
+  LoadedPolicy loaded{.policy = std::move(defaults), .problems = {}};
   for (const std::string& path : policy_files(directory))
     take_file(path, loaded);
   return loaded;

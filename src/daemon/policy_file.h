@@ -20,7 +20,8 @@ struct LoadedPolicy {
 };
 
 // `directory` holds virt-forward.conf and virt-forward.conf.d/*.conf, read in byte order, later
-// settings replacing earlier ones. Files that are not there are no problem.
-LoadedPolicy load_policy(const std::string& directory);
+// settings replacing earlier ones. Files that are not there are no problem. What no file says is as
+// in `defaults`.
+LoadedPolicy load_policy(const std::string& directory, Policy defaults = {});
 
 }  // namespace vf

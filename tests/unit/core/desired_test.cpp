@@ -108,7 +108,8 @@ TEST(Expand, WhatIsNotServedSaysSo) {
   const std::vector<Attributes> unserved{
       {{"guest-socket", "/run/x.sock"}},
       {{"guest-port", "80"}, {"host-socket", "web.sock"}},
-      {{"guest-port", "80"}, {"transport", "vsock"}},
+      {{"guest-port", "80"}, {"transport", "ssh"}},
+      {{"guest-port", "80"}, {"transport", "usernet"}},
       {{"guest-port", "80"}, {"offload", "nftables"}},
   };
   for (const Attributes& attributes : unserved) {
@@ -116,6 +117,16 @@ TEST(Expand, WhatIsNotServedSaysSo) {
     EXPECT_EQ(forwards[0].refused, ForwardState::failed) << attributes.back().first;
     EXPECT_NE(forwards[0].reason.find("not supported"), std::string::npos);
   }
+}
+
+TEST(Expand, TheWayToTheGuestIsOneThatTheHostAllows) {
+  EXPECT_FALSE(expand_one({{"guest-port", "80"}, {"transport", "vsock"}})[0].refused);
+  Policy policy;
+  policy.transports = {Transport::tcp};
+  EXPECT_FALSE(expand_one({{"guest-port", "80"}}, policy)[0].refused);
+  const auto refused = expand_one({{"guest-port", "80"}, {"transport", "vsock"}}, policy)[0];
+  EXPECT_EQ(refused.refused, ForwardState::denied);
+  EXPECT_NE(refused.reason.find("[host] transports"), std::string::npos) << refused.reason;
 }
 
 }  // namespace

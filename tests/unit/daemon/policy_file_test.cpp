@@ -50,6 +50,29 @@ TEST_F(PolicyFile, DropInsReplaceInByteOrder) {
   EXPECT_NE(loaded.policy.origin("host", "ports").find("20-b.conf"), std::string::npos);
 }
 
+TEST_F(PolicyFile, AutomaticForwardingIsOffWhereNobodySwitchesItOn) {
+  EXPECT_FALSE(load().policy.automatic);
+  EXPECT_TRUE(load_policy(directory_.string(), {.automatic = true}).policy.automatic);
+  write("virt-forward.conf", "[host]\nautomatic = no\n");
+  EXPECT_FALSE(load_policy(directory_.string(), {.automatic = true}).policy.automatic);
+  write("virt-forward.conf", "[host]\nautomatic = yes\n[limits]\nautomatic-ports-per-domain=9\n");
+  EXPECT_TRUE(load().policy.automatic);
+  EXPECT_EQ(load().policy.automatic_ports_per_domain, 9u);
+  write("virt-forward.conf", "[host]\nautomatic = on\n");
+  ASSERT_EQ(load().problems.size(), 1u);
+  EXPECT_NE(load().problems[0].find("allowed are yes and no"), std::string::npos);
+}
+
+TEST_F(PolicyFile, TransportsAreThoseThatThisVersionHas) {
+  EXPECT_TRUE(load().policy.allows(Transport::vsock));
+  write("virt-forward.conf", "[host]\ntransports = tcp\n");
+  EXPECT_TRUE(load().policy.allows(Transport::tcp));
+  EXPECT_FALSE(load().policy.allows(Transport::vsock));
+  write("virt-forward.conf", "[host]\ntransports = tcp; ssh\n");
+  ASSERT_EQ(load().problems.size(), 1u);
+  EXPECT_NE(load().problems[0].find("\"ssh\": allowed are tcp and vsock"), std::string::npos);
+}
+
 TEST_F(PolicyFile, EveryMistakeIsNamed) {
   write("virt-forward.conf",
         "[host]\nports = 99999\naddress = 0.0.0.0\n[limits]\nforwards-per-domain = 0\n");
@@ -79,7 +102,10 @@ TEST_F(PolicyFile, TheSampleIsValidAsItIsAndWithItsSettingsTakenIn) {
   write("virt-forward.conf", sample);
   const LoadedPolicy loaded = load();
   EXPECT_TRUE(loaded.problems.empty()) << loaded.problems.front();
-  EXPECT_EQ(loaded.policy.files.size(), 6u);
+  EXPECT_EQ(loaded.policy.files.size(), 9u);
+  EXPECT_EQ(loaded.policy.automatic_ports_per_domain, Policy().automatic_ports_per_domain);
+  EXPECT_EQ(loaded.policy.automatic, Policy().automatic);
+  EXPECT_EQ(loaded.policy.transports, Policy().transports);
   EXPECT_EQ(loaded.policy.forwards_per_domain, Policy().forwards_per_domain);
   EXPECT_EQ(loaded.policy.connections_per_forward, Policy().connections_per_forward);
   EXPECT_EQ(loaded.policy.connections_per_domain, Policy().connections_per_domain);
