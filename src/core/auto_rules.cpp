@@ -39,11 +39,9 @@ bool listens_on(const DetectedPort& port, const IpAddress& address) {
 bool address_matches(const AutoRule& rule, const DetectedPort& port) {
   if (!rule.guest_address) return true;
   if (rule.guest_address->is_wildcard()) return port.wildcard();
-  if (port.wildcard())
-    return rule.action != RuleAction::block && rule.action != RuleAction::ignore;
-  return listens_on(port, *rule.guest_address) ||
-         (*rule.guest_address == IpAddress::loopback4() &&
-          listens_on(port, IpAddress::loopback6()));
+  if (port.wildcard()) return rule.action != RuleAction::block && rule.action != RuleAction::ignore;
+  return listens_on(port, *rule.guest_address) || (*rule.guest_address == IpAddress::loopback4() &&
+                                                   listens_on(port, IpAddress::loopback6()));
 }
 
 bool infrastructure(Port port) {
@@ -121,9 +119,9 @@ std::vector<DetectedPort> detected_ports(std::span<const GuestListener> listener
     IpAddress place = address;
     if (address.is_wildcard()) place = IpAddress::v4({0, 0, 0, 0});
     if (address == IpAddress::loopback6()) place = IpAddress::loopback4();
-    places[{listener.key.udp ? Protocol::udp : Protocol::tcp, listener.key.port,
-            !place.is_v4(), place}].emplace(
-        address, &listener);
+    places[{listener.key.udp ? Protocol::udp : Protocol::tcp, listener.key.port, !place.is_v4(),
+            place}]
+        .emplace(address, &listener);
   }
   const auto v4_first = [](const IpAddress& left, const IpAddress& right) {
     return std::pair(!left.is_v4(), left) < std::pair(!right.is_v4(), right);
