@@ -2,7 +2,11 @@
 
 #include "base/listening_socket.h"
 
+#include <sys/un.h>
+
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
 
 namespace vf {
 namespace {
@@ -28,10 +32,26 @@ std::variant<Fd, ListenFailure> bound(int type, const IpAddress& address,
   return fd;
 }
 
+// The kernel takes a port of its own choice back as soon as nobody listens on it, so it only tells
+// which one is free.
+std::variant<Fd, ListenFailure> bound_to_free_port(const IpAddress& address) {
+  constexpr int tries = 16;
+  for (int i = 0;; ++i) {
+    auto probe = bound(SOCK_STREAM, address, std::nullopt);
+    Fd* const fd = std::get_if<Fd>(&probe);
+    const auto chosen = fd ? local_endpoint(*fd) : std::nullopt;
+    if (!chosen) return probe;
+    fd->reset();
+    auto outcome = bound(SOCK_STREAM, address, chosen->port);
+    const auto* const failure = std::get_if<ListenFailure>(&outcome);
+    if (!failure || failure->error_number != EADDRINUSE || i == tries) return outcome;
+  }
+}
+
 }  // namespace
 
 std::variant<Fd, ListenFailure> listen_tcp(const IpAddress& address, std::optional<Port> port) {
-  auto outcome = bound(SOCK_STREAM, address, port);
+  auto outcome = port ? bound(SOCK_STREAM, address, port) : bound_to_free_port(address);
   const Fd* const fd = std::get_if<Fd>(&outcome);
   if (fd && ::listen(fd->get(), backlog) < 0) return ListenFailure{errno, "listen"};
   return outcome;
@@ -61,6 +81,28 @@ std::variant<Fd, ListenFailure> listen_abstract(const UnixEndpoint& name) {
 
 std::variant<Fd, ListenFailure> listen_vsock(const VsockEndpoint& at) {
   return listen_stream(at);
+}
+
+std::string local_path(const Fd& socket) {
+  sockaddr_un local{};
+  socklen_t length = sizeof local;
+  if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&local), &length) < 0) return {};
+  if (local.sun_family != AF_UNIX || length <= offsetof(sockaddr_un, sun_path)) return {};
+  return std::string(local.sun_path,
+                     strnlen(local.sun_path, length - offsetof(sockaddr_un, sun_path)));
+}
+
+// Linux takes SHUT_RD of a listening socket as the end of its listening, and keeps the binding.
+void pause_listening(const Fd& socket) {
+  const int off = 0;
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);
+  ::shutdown(socket.get(), SHUT_RD);
+}
+
+bool resume_listening(const Fd& socket) {
+  const int on = 1;
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  return ::listen(socket.get(), backlog) == 0;
 }
 
 std::optional<Endpoint> local_endpoint(const Fd& socket) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <variant>
 
@@ -36,5 +37,13 @@ std::variant<Fd, ListenFailure> listen_vsock(const VsockEndpoint& at);
 
 // Nothing for a socket that is not bound to a port.
 std::optional<Endpoint> local_endpoint(const Fd& socket);
+
+// Of a unix socket that is bound to a file; empty for any other.
+std::string local_path(const Fd& socket);
+
+// A TCP socket that listens from then on refuses who connects, and keeps its port: without
+// SO_REUSEADDR nobody else gets it. resume_listening() says false where it cannot be undone.
+void pause_listening(const Fd& socket);
+bool resume_listening(const Fd& socket);
 
 }  // namespace vf
