@@ -14,6 +14,7 @@
 #include "plugin/hearsay_reader.h"
 #include "plugin/inventory.h"
 #include "plugin/lease_watch.h"
+#include "plugin/qemu_agent.h"
 #include "plugin/worker_pool.h"
 
 namespace vf {
@@ -40,6 +41,8 @@ class LibvirtHost::Implementation final : Connection::Observer {
   void refresh_all();
   void starting(const std::string& uuid, int run, std::chrono::nanoseconds moment);
   void catch_up(std::function<void()> done);
+  void ask_qemu_agent(const std::string& uuid, std::string command,
+                      std::function<void(Result<std::string>)> done);
   void edit_metadata(const std::string& uuid, MetadataTarget target, Edit edit,
                      std::function<void(Result<void>)> done);
 
@@ -147,6 +150,7 @@ void LibvirtHost::Implementation::domain_event(const std::string& uuid, Connecti
       break;
     case Connection::Change::reset:
       guest_addresses_.guest_may_answer(uuid);
+      observer_.guest_reset(uuid);
       break;
   }
 }
@@ -296,6 +300,17 @@ void LibvirtHost::Implementation::catch_up(std::function<void()> done) {
   refresh_all();
 }
 
+void LibvirtHost::Implementation::ask_qemu_agent(const std::string& uuid, std::string command,
+                                                 std::function<void(Result<std::string>)> done) {
+  if (!connection_.handle()) return;
+  call(
+      agent_workers_, uuid,
+      [uuid, command = std::move(command)](virConnectPtr connect) {
+        return qemu_agent_reply(connect, uuid, command);
+      },
+      std::move(done));
+}
+
 void LibvirtHost::Implementation::edit_metadata(const std::string& uuid, MetadataTarget target,
                                                 Edit edit, std::function<void(Result<void>)> done) {
   if (!connection_.handle()) {
@@ -350,6 +365,10 @@ void LibvirtHost::starting(const std::string& uuid, int run, std::chrono::nanose
 }
 void LibvirtHost::catch_up(std::function<void()> done) {
   implementation_->catch_up(std::move(done));
+}
+void LibvirtHost::ask_qemu_agent(const std::string& uuid, std::string command,
+                                 std::function<void(Result<std::string>)> done) {
+  implementation_->ask_qemu_agent(uuid, std::move(command), std::move(done));
 }
 void LibvirtHost::edit_metadata(const std::string& uuid, MetadataTarget target, Edit edit,
                                 std::function<void(Result<void>)> done) {

@@ -38,6 +38,8 @@ class LibvirtHost {
     // has stopped. Goes on while the connection is down: the kernel tells, not libvirt.
     virtual void addresses_changed(const std::string& uuid,
                                    const std::vector<IpAddress>& addresses) = 0;
+    // The guest began anew within its run: whoever was connected to it by vsock is not told.
+    virtual void guest_reset(const std::string& uuid) = 0;
     // `reason` is empty when the connection came up. While it is down nothing is known to change,
     // and the last snapshots stand.
     virtual void connection_changed(bool connected, const std::string& reason) = 0;
@@ -64,6 +66,12 @@ class LibvirtHost {
   // Calls `done` when all that libvirt knew at the time of this call has been reported: later than
   // now and soon, by reading all domains. Also when the connection is down or goes down meanwhile.
   void catch_up(std::function<void()> done);
+
+  // One command (JSON) for the QEMU guest agent of a domain. The reply is the guest's own text: not
+  // looked at here. Errors: NoSuchDomain, and Failed where the agent does not answer in time or
+  // refuses. Once the host is destroyed, or its connection is lost, `done` is not called any more.
+  void ask_qemu_agent(const std::string& uuid, std::string command,
+                      std::function<void(Result<std::string>)> done);
 
   // Replaces our element of one domain: reads it, asks `edit` for the new element (empty: remove
   // it), writes, reads back and tries again when another writer came between, a few times. Edits

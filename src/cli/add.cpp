@@ -113,11 +113,12 @@ void say_what_differs(const FoundDomain& found, const ForwardSpec& spec, bool di
   }
 }
 
-void print_ports(const ForwardSpec& spec, const std::vector<AddedForward>& added) {
+// Ports, or the path of the socket, that the host really uses.
+void print_ports(const Daemon& daemon, const std::vector<AddedForward>& added) {
   for (const AddedForward& forward : added)
     if (forward.host_port) print(std::to_string(forward.host_port->number()) + '\n');
-  if (const auto* socket = std::get_if<SocketPath>(&spec.host))
-    print(printable(socket->path) + '\n');
+  for (const ForwardView& view : views_of(daemon, added))
+    if (view.live && !view.host_socket.empty()) print(printable(view.host_socket) + '\n');
 }
 
 int run_add(const Verb& verb, Call& call) {
@@ -148,7 +149,7 @@ int run_add(const Verb& verb, Call& call) {
   const auto added = found->daemon->add_forward(found->path, *attributes, given.edit);
   if (!added) return fail(with_scope_hint(added.error(), found->domain));
 
-  if (!call.globals.json) print_ports(*spec, *added);
+  if (!call.globals.json) print_ports(*found->daemon, *added);
   say_what_differs(*found, *spec, given.disabled, *added);
   say_if_passing(found->domain, given.edit, "gone");
   int status = 0;

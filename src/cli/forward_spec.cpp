@@ -60,7 +60,8 @@ Result<IpAddress> parse_address(std::string_view text) {
 }
 
 Result<HostSide> parse_host(std::string_view text) {
-  if (text.find('/') != std::string_view::npos) return HostSide(SocketPath{std::string(text)});
+  if (text.find('/') != std::string_view::npos || text.ends_with(".sock"))
+    return HostSide(SocketPath{std::string(text)});
   if (const auto ports = PortRange::parse(text)) return HostSide(*ports);
   return wrong_port("host", text);
 }

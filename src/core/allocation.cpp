@@ -10,7 +10,7 @@ namespace {
 Result<BoundPort> allocate_any(const HostClaim& claim, const Policy& policy, PortBinder& binder) {
   for (int tries = 0; tries < 8; ++tries) {
     auto bound = binder.bind(claim, std::nullopt);
-    if (!bound || policy.allows(bound->port)) return bound;
+    if (!bound || policy.allows(*bound->port)) return bound;
   }
   for (const PortRange& range : policy.host_ports)
     for (std::uint32_t offset = 0; offset < range.width(); ++offset) {
@@ -24,6 +24,7 @@ Result<BoundPort> allocate_any(const HostClaim& claim, const Policy& policy, Por
 
 Result<BoundPort> allocate(const HostClaim& claim, std::optional<Port> sticky, const Policy& policy,
                            PortBinder& binder) {
+  if (!claim.socket.empty()) return binder.bind(claim, std::nullopt);
   const bool may_move = !claim.port || claim.on_busy != OnBusy::fail;
   if (sticky && policy.allows(*sticky) && (may_move || sticky == claim.port)) {
     auto bound = binder.bind(claim, sticky);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/guest_listener.h"
@@ -17,6 +18,9 @@
 #include "core/policy.h"
 
 namespace vf {
+
+// In front of a port's id it makes the id of its automatic forward.
+inline constexpr std::string_view automatic_prefix = "auto:";
 
 // A port that a guest has open: one listener, or two that are one to whoever connects (0.0.0.0 and
 // ::, 127.0.0.1 and ::1). It is there as long as one of them is.

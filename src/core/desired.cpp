@@ -9,9 +9,15 @@
 namespace vf {
 namespace {
 
-HostClaim claim_of(const ForwardDefinition& definition) {
+HostClaim claim_of(const ForwardDefinition& definition, const Policy& policy) {
   HostClaim claim;
   claim.protocol = definition.protocol;
+  if (const auto* socket = std::get_if<SocketPath>(&definition.host)) {
+    claim.socket = policy.place(socket->path).value_or(socket->path);
+    claim.default_addresses = false;
+    claim.on_busy = OnBusy::fail;
+    return claim;
+  }
   claim.default_addresses = !definition.host_address;
   if (definition.host_address)
     claim.addresses = {*definition.host_address};
@@ -41,8 +47,6 @@ std::string missing_feature(const ForwardDefinition& definition) {
     return std::string(what) + " is not supported by this version";
   };
   if (std::string unfit = unfit_for_datagrams(definition); !unfit.empty()) return unfit;
-  if (std::holds_alternative<SocketPath>(definition.guest)) return names("guest-socket");
-  if (std::holds_alternative<SocketPath>(definition.host)) return names("host-socket");
   if (definition.transport == Transport::ssh || definition.transport == Transport::usernet)
     return names("transport=\"" + std::string(text(definition.transport)) + '"');
   if (definition.offload != Offload::automatic && definition.offload != Offload::none)
@@ -76,7 +80,7 @@ SingleForward single_forward(std::string id, std::string definition, ForwardDefi
   single.id = std::move(id);
   single.definition = std::move(definition);
   single.spec = std::move(spec);
-  single.claim = claim_of(single.spec);
+  single.claim = claim_of(single.spec, policy);
   judge(single, policy);
   return single;
 }

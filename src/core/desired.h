@@ -22,6 +22,7 @@ struct HostClaim {
   bool default_addresses = true;      // 127.0.0.1 and ::1; ::1 may be missing on the host
   std::optional<Port> port;           // absent: any
   OnBusy on_busy = OnBusy::next;
+  std::string socket;  // a path, instead of addresses and a port; empty: none
   bool guess = false;  // nobody asked for this port: who does gets it
 
   friend bool operator==(const HostClaim&, const HostClaim&) = default;

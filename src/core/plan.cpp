@@ -12,12 +12,15 @@ namespace {
 // port keeps its place for the run.
 bool satisfies(const ActualForward& actual, const HostClaim& claim) {
   if (actual.claim.protocol != claim.protocol) return false;
-  if (actual.claim.addresses != claim.addresses) return false;
+  if (actual.claim.addresses != claim.addresses || actual.claim.socket != claim.socket)
+    return false;
   if (!claim.port || claim.port == actual.port) return true;
-  return claim.on_busy != OnBusy::fail && actual.claim.port == claim.port;
+  return claim.on_busy != OnBusy::fail && actual.claim.port == claim.port &&
+         actual.claim.guess == claim.guess;
 }
 
 int urgency(const HostClaim& claim) {
+  if (claim.guess) return 3;
   if (!claim.port) return 2;
   return claim.on_busy == OnBusy::fail ? 0 : 1;
 }
@@ -43,7 +46,9 @@ Plan plan(const std::vector<DesiredForward>& desired, const std::vector<ActualFo
     const auto found = kept.find(forward.key);
     if (found == kept.end())
       plan.bind.push_back(forward);
-    else if (forward.serve && !found->second->served)
+    else if (forward.withdraw) {
+      if (found->second->served) plan.withdraw.push_back(forward.key);
+    } else if (forward.serve && !found->second->served)
       plan.serve.push_back(forward);
     else if (forward.serve && found->second->route != forward.route)
       plan.update.push_back(forward);

@@ -29,13 +29,14 @@ struct DesiredForward {
   HostClaim claim;
   std::optional<Port> sticky;
   RelayRoute route;
-  bool serve = true;  // false: hold the port, the relay does not have it yet
+  bool serve = true;      // false: hold the port, the relay does not have it yet
+  bool withdraw = false;  // hold the port, and let nobody in
 };
 
 struct ActualForward {
   std::string key;
-  HostClaim claim;  // what it was bound for
-  Port port;
+  HostClaim claim;           // what it was bound for
+  std::optional<Port> port;  // absent: a socket
   RelayRoute route;
   bool served = false;  // the relay has it
 };
@@ -46,8 +47,11 @@ struct Plan {
   std::vector<DesiredForward> bind;    // exact claims first, then those that can move
   std::vector<DesiredForward> serve;   // bound before, now to be handed to the relay
   std::vector<DesiredForward> update;  // served, with another route
+  std::vector<std::string> withdraw;   // served before; connections go on
 
-  bool empty() const { return remove.empty() && bind.empty() && serve.empty() && update.empty(); }
+  bool empty() const {
+    return remove.empty() && bind.empty() && serve.empty() && update.empty() && withdraw.empty();
+  }
 };
 
 Plan plan(const std::vector<DesiredForward>& desired, const std::vector<ActualForward>& actual);

@@ -30,6 +30,11 @@ bool Policy::allows(Transport transport) const {
          std::find(transports.begin(), transports.end(), transport) != transports.end();
 }
 
+std::optional<std::string> Policy::place(const std::string& host_socket) const {
+  if (socket_directories.empty()) return std::nullopt;
+  return socket_directories.front() + '/' + host_socket;
+}
+
 Result<void> check(const Policy& policy, const ForwardDefinition& forward) {
   if (forward.host_address && !policy.allows(*forward.host_address))
     return Unexpected(ErrorCode::not_allowed, "host address " + forward.host_address->text() +
@@ -46,6 +51,12 @@ Result<void> check(const Policy& policy, const ForwardDefinition& forward) {
     return Unexpected(ErrorCode::not_allowed, "transport " + std::string(text(forward.transport)) +
                                                   " is not allowed by this host (" +
                                                   policy.origin("host", "transports") + ")");
+  const auto* socket = std::get_if<SocketPath>(&forward.host);
+  if (socket && !policy.place(socket->path))
+    return Unexpected(ErrorCode::not_allowed, "host socket " + socket->path +
+                                                  " is in no directory that this host allows (" +
+                                                  policy.origin("host", "socket-directories") +
+                                                  ")");
   return {};
 }
 

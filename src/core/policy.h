@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,6 +37,9 @@ struct Policy {
   bool allows(const IpAddress& host_address) const;
   bool allows(Port host_port) const;
   bool allows(Transport transport) const;  // `automatic`: any of them
+  // Where a host socket, a relative path, is: below the first of the socket directories. Nothing
+  // where the host has none.
+  std::optional<std::string> place(const std::string& host_socket) const;
 };
 
 // NotAllowed with the refusing setting, if `forward` asks for something that the host forbids.

@@ -52,9 +52,11 @@ void DomainRecord::set_snapshot(const DomainSnapshot& snapshot, const Policy& po
   if (snapshot.active != snapshot_.active || snapshot.id != snapshot_.id) failures.clear();
   // Nothing of a run that is over satisfies a claim, neither of a next run (whose start may be all
   // that was seen of that end) nor of a start that is being prepared.
-  if (snapshot_.active && snapshot.id != snapshot_.id)
+  if (snapshot_.active && snapshot.id != snapshot_.id) {
     for (auto& [id, forward] : bound)
       forward.actual.claim = {};
+    guest_ports_.clear();
+  }
   snapshot_ = snapshot;
   if (live_changed) live_ = parse_definitions(snapshot_.live_metadata);
   if (config_changed) config_ = parse_definitions(snapshot_.config_metadata);
@@ -88,6 +90,33 @@ void DomainRecord::assume_addresses(const std::vector<RelayEndpoint>& endpoints)
 
 void DomainRecord::drop_assumed_addresses() {
   if (!addresses_told_) addresses_.clear();
+}
+
+void DomainRecord::set_agent(AgentState state, std::string reason) {
+  agent_ = state;
+  agent_reason_ = std::move(reason);
+}
+
+void DomainRecord::judge(const Policy& policy, std::int64_t now) {
+  guest_ports_.judge(live_.definitions.automatic, policy, now);
+  expand_wanted(policy);
+}
+
+bool DomainRecord::wants_qemu_agent(const Policy& policy) const {
+  return snapshot_.active && snapshot_.guest_agent && agent_ != AgentState::present &&
+         automatic(live_.definitions.automatic, policy);
+}
+
+void DomainRecord::set_qemu_agent(bool answers, std::string problem) {
+  qemu_agent_answers_ = answers;
+  qemu_agent_problem_ = std::move(problem);
+}
+
+bool DomainRecord::wants_udp() const {
+  const auto is_udp = [](const auto& one) { return one.protocol == Protocol::udp; };
+  const auto& automatic = live_.definitions.automatic;
+  return std::ranges::any_of(live_.definitions.forwards, is_udp) ||
+         (automatic && std::ranges::any_of(automatic->rules, is_udp));
 }
 
 void DomainRecord::set_policy(const Policy& policy) {
@@ -124,6 +153,9 @@ void DomainRecord::expand_wanted(const Policy& policy) {
     std::vector<ForwardDefinition> all = live_.definitions.forwards;
     all.insert(all.end(), pending_.begin(), pending_.end());
     wanted_ = expand(all, policy);
+    for (const auto& [id, entry] : guest_ports_.entries())
+      if (entry.decision.forward && !served_by_definition(entry.port))
+        wanted_.push_back(*entry.decision.forward);
   } else {
     wanted_ = expand(reserved_, policy);
   }
@@ -132,6 +164,32 @@ void DomainRecord::expand_wanted(const Policy& policy) {
   for (const ForwardDefinition& definition : config_.definitions.forwards)
     if (!snapshot_.active || !live.find(definition.identity())) rest.push_back(definition);
   config_only_ = expand(rest, policy);
+}
+
+// The forward of a definition that takes connections to this port already.
+std::optional<std::string> DomainRecord::served_by_definition(const DetectedPort& port) const {
+  for (const SingleForward& single : wanted_) {
+    const auto& address = single.spec.guest_address;
+    if (single.origin == Origin::metadata && !single.refused &&
+        single.spec.protocol == port.protocol && single.guest_port() == port.port &&
+        (!address || port.wildcard() ||
+         std::ranges::find(port.addresses, *address) != port.addresses.end()))
+      return single.id;
+  }
+  return std::nullopt;
+}
+
+// What was found in the guest, of an automatic forward.
+const GuestPorts::Entry* DomainRecord::detected(const SingleForward& forward) const {
+  if (forward.origin != Origin::automatic) return nullptr;
+  const auto found = guest_ports_.entries().find(forward.id.substr(automatic_prefix.size()));
+  return found == guest_ports_.entries().end() ? nullptr : &found->second;
+}
+
+// Its service has gone and may come back: nobody is let in meanwhile.
+bool DomainRecord::withdrawn(const SingleForward& forward) const {
+  const GuestPorts::Entry* const entry = detected(forward);
+  return entry && entry->gone;
 }
 
 std::optional<std::string> DomainRecord::definition_of(const std::string& forward) const {
@@ -147,11 +205,15 @@ GuestReach DomainRecord::reach() const {
   reach.bridged = std::ranges::any_of(snapshot_.interfaces, [](const GuestInterface& interface) {
     return !interface.bridge.empty();
   });
+  reach.agent = agent_;
+  reach.agent_reason = agent_reason_;
+  if (guest_ports_.known()) reach.ports = &guest_ports_.listening();
   return reach;
 }
 
 std::vector<DesiredForward> DomainRecord::desired(Ways ways, const Policy& policy) const {
   const std::uint32_t most = policy.connections_per_forward;
+  const GuestReach reached = reach();
   std::vector<DesiredForward> result;
   for (const SingleForward& single : wanted_) {
     if (single.refused) continue;
@@ -159,8 +221,10 @@ std::vector<DesiredForward> DomainRecord::desired(Ways ways, const Policy& polic
     forward.key = key(single.id);
     forward.claim = single.claim;
     forward.serve = snapshot_.active && snapshot_.serving;
-    if (auto route = choose_route(ways, reach(), single.spec))
-      forward.route.endpoints = std::move(route->endpoints);
+    forward.withdraw = withdrawn(single);
+    if (const auto route = choose_route(ways, reached, single.spec))
+      for (const Hop& hop : *route)
+        forward.route.endpoints.push_back(hop.endpoint);
     forward.route.max_connections = std::min(single.spec.max_connections.value_or(most), most);
     forward.route.max_domain_connections = policy.connections_per_domain;
     forward.route.proxy_protocol = single.spec.proxy_protocol == ProxyProtocol::v2;
@@ -182,6 +246,8 @@ DomainView DomainRecord::view() const {
     auto more = texts(config_.errors, snapshot_.active ? "next start: " : "");
     view.problems.insert(view.problems.end(), more.begin(), more.end());
   }
+  for (std::string& problem : guest_ports_.problems())
+    view.problems.push_back(std::move(problem));
   return view;
 }
 
@@ -228,8 +294,14 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
   }
   view.host_addresses = held->second.addresses;
   view.host_port = held->second.actual.port;
+  if (!forward.claim.socket.empty()) view.host_socket = forward.claim.socket;
   if (!snapshot_.active || !snapshot_.serving) {
     view.reason = "the domain does not run here yet";
+    return;
+  }
+  if (withdrawn(forward)) {
+    view.state = ForwardState::no_listener;
+    view.reason = "the service has ended; its host port is kept for a few seconds";
     return;
   }
   const auto route = choose_route(ways, reach(), forward.spec);
@@ -237,17 +309,42 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
     view.reason = route.error().message;
     return;
   }
-  view.transport = route->transport;
-  if (const auto* inet = std::get_if<Endpoint>(&route->endpoints.front()))
-    view.guest_address = inet->address;
+  const Hop& hop = (*route)[std::min<std::size_t>(held->second.hop, route->size() - 1)];
+  view.transport = hop.transport;
+  if (const auto* inet = std::get_if<Endpoint>(&hop.endpoint)) view.guest_address = inet->address;
   if (held->second.failing != 0)
-    return describe_failure(view, held->second.failing, route->endpoints.front());
+    return describe_failure(view, held->second.failing, route->back().endpoint);
   if (!held->second.actual.served) {
     view.reason = "the relay is not running";
     return;
   }
+  if (says_nothing_listens(forward)) {
+    view.state = ForwardState::no_listener;
+    view.reason = "the guest says that nothing listens on port " +
+                  std::to_string(forward.guest_port()->number());
+    return;
+  }
   view.state = ForwardState::active;
   view.proven = held->second.proven;
+}
+
+bool DomainRecord::says_nothing_listens(const SingleForward& forward) const {
+  const auto port = forward.guest_port();
+  const bool looked_for = forward.spec.protocol == Protocol::tcp || wants_udp();
+  return agent_ == AgentState::present && guest_ports_.known() && port && looked_for &&
+         reach().listeners(forward.spec.protocol, *port).empty();
+}
+
+// Who is behind it, as the guest says.
+void DomainRecord::describe_guest(ForwardView& view, const SingleForward& forward) const {
+  const GuestPorts::Entry* const entry = detected(forward);
+  const DetectedPort* port = entry ? &entry->port : nullptr;
+  if (!port && forward.guest_port()) {
+    const auto listeners = reach().listeners(forward.spec.protocol, *forward.guest_port());
+    if (!listeners.empty()) port = listeners.front();
+  }
+  if (!port || (port->process.pid == 0 && port->process.name.empty())) return;
+  view.process = ProcessView{port->process.name, port->process.pid, port->process.command};
 }
 
 std::vector<ForwardView> DomainRecord::forward_views(Ways ways) const {
@@ -260,6 +357,8 @@ std::vector<ForwardView> DomainRecord::forward_views(Ways ways) const {
     const ForwardDefinition* live = live_index.find(single.definition);
     view.live = snapshot_.active;
     view.config = config && (!live || *live == *config);
+    view.origin = single.origin;
+    describe_guest(view, single);
     describe_state(view, single, ways);
     const auto scheme = !single.spec.scheme.empty() || !view.guest_port
                             ? std::string_view(single.spec.scheme)

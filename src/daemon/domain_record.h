@@ -16,9 +16,11 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/socket_file.h"
 #include "core/definition_xml.h"
 #include "core/forward_view.h"
 #include "core/plan.h"
+#include "daemon/guest_ports.h"
 #include "glib/source.h"
 #include "plugin/domain_snapshot.h"
 #include "transport/transport.h"
@@ -30,8 +32,11 @@ struct BoundForward {
   ActualForward actual;
   std::vector<IpAddress> addresses;
   std::vector<Fd> listeners;
+  std::optional<SocketFile> file = {};
+  bool paused = false;  // its listeners do not listen: who connects is refused, the port is kept
   bool proven = false;
-  int failing = 0;  // errno of the last connection that did not get through to the guest, or 0
+  std::size_t hop = 0;  // of its route, by which the last connection got through
+  int failing = 0;      // errno of the last connection that did not get through to the guest, or 0
 };
 
 // Why a wanted forward has no port, and when it is tried again.
@@ -58,6 +63,20 @@ class DomainRecord {
   // set_addresses() or drop_assumed_addresses(). Nothing happens when there are addresses.
   void assume_addresses(const std::vector<RelayEndpoint>& endpoints);
   void drop_assumed_addresses();
+  // Whether the guest's agent can be reached; `reason` why not.
+  void set_agent(AgentState state, std::string reason = {});
+  AgentState agent() const { return agent_; }
+
+  // Where there is no agent of ours QEMU's is asked, whose answers have no process names.
+  bool wants_qemu_agent(const Policy& policy) const;
+  void set_qemu_agent(bool answers, std::string problem);
+
+  // What the guest says that it listens on. judge() lets it take effect; `now` is monotonic.
+  GuestPorts& guest_ports() { return guest_ports_; }
+  const GuestPorts& guest_ports() const { return guest_ports_; }
+  void judge(const Policy& policy, std::int64_t now);
+  // Whether anything here asks for the guest's UDP ports.
+  bool wants_udp() const;
 
   // Forwards of a start that is being prepared; they hold ports while the domain is not active.
   void reserve(std::string name, std::vector<ForwardDefinition> definitions, const Policy& policy);
@@ -84,22 +103,34 @@ class DomainRecord {
   std::set<std::string> draining;  // ids whose removal lets connections end by themselves
   Source reservation_timeout;
   Source assumption_timeout;
+  Source agent_timeout;  // runs while the agent is away
 
  private:
   void expand_wanted(const Policy& policy);
   GuestReach reach() const;
   ForwardView base_view(const SingleForward& forward) const;
+  const GuestPorts::Entry* detected(const SingleForward& forward) const;
+  bool withdrawn(const SingleForward& forward) const;
+  std::optional<std::string> served_by_definition(const DetectedPort& port) const;
+  bool says_nothing_listens(const SingleForward& forward) const;
+  void describe_guest(ForwardView& view, const SingleForward& forward) const;
   void describe_state(ForwardView& view, const SingleForward& forward, Ways ways) const;
 
   DomainSnapshot snapshot_;
   bool known_ = false;
   std::vector<IpAddress> addresses_;
   bool addresses_told_ = false;  // by set_addresses(), in this run
+  AgentState agent_ = AgentState::no_device;
+  std::string agent_reason_;
+  bool qemu_agent_answers_ = false;
+  std::string qemu_agent_problem_;
+  GuestPorts guest_ports_;
   ParsedDefinitions live_;
   ParsedDefinitions config_;
   std::vector<ForwardDefinition> pending_;
   std::vector<ForwardDefinition> reserved_;
-  std::vector<SingleForward> wanted_;       // of live and pending, or reserved
+  // Of live and pending, then automatic ones; or of what is reserved.
+  std::vector<SingleForward> wanted_;
   std::vector<SingleForward> config_only_;  // in the next start's metadata alone
 };
 

@@ -2,6 +2,7 @@
 
 #include "daemon/host_ports.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -29,9 +30,20 @@ Error explain(const ListenFailure& failure, const IpAddress& address, std::optio
   return error;
 }
 
+// Who may enter the directory may connect, as every process of the host may to a port on loopback.
+Result<BoundPort> listen_at(const std::string& path) {
+  auto listening = SocketFile::listen(path, {.mode = 0666});
+  if (!listening) return Unexpected(std::move(listening).error());
+  BoundPort bound;
+  bound.listeners.push_back(std::move(listening->socket));
+  bound.file = std::move(listening->file);
+  return bound;
+}
+
 }  // namespace
 
 Result<BoundPort> HostPorts::bind(const HostClaim& claim, std::optional<Port> port) {
+  if (!claim.socket.empty()) return listen_at(claim.socket);
   // With a kernel-chosen port the later addresses may find it busy; another choice then.
   for (int tries = 0;; ++tries) {
     std::optional<Port> chosen = port;
@@ -57,6 +69,14 @@ Result<BoundPort> HostPorts::bind(const HostClaim& claim, std::optional<Port> po
     if (!error) error = Error{ErrorCode::failed, "the kernel gave no port"};
     if (port || error->code != ErrorCode::port_busy || tries == 32) return Unexpected(*error);
   }
+}
+
+void HostPorts::pause(const std::vector<Fd>& listeners) {
+  std::ranges::for_each(listeners, pause_listening);
+}
+
+bool HostPorts::resume(const std::vector<Fd>& listeners) {
+  return std::ranges::all_of(listeners, resume_listening);
 }
 
 }  // namespace vf

@@ -12,6 +12,8 @@ namespace vf {
 class HostPorts : public PortBinder {
  public:
   Result<BoundPort> bind(const HostClaim& claim, std::optional<Port> port) override;
+  void pause(const std::vector<Fd>& listeners) override;
+  bool resume(const std::vector<Fd>& listeners) override;
 };
 
 }  // namespace vf

@@ -30,6 +30,7 @@ struct Settings {
   std::string policy_directory;
   std::string relay_program = VF_RELAY_PROGRAM;
   std::string relay_user;
+  std::string agent_directory;
   BusService::Bus bus = BusService::Bus::none;
 };
 
@@ -47,7 +48,7 @@ std::string runtime_base(bool system) {
 // The settings of the command line; ends the program for --help, --version and wrong usage.
 Settings read_command_line(int argc, char** argv) {
   gchar *uri = nullptr, *runtime = nullptr, *policy = nullptr;
-  gchar *relay = nullptr, *relay_user = nullptr, *bus = nullptr;
+  gchar *relay = nullptr, *relay_user = nullptr, *bus = nullptr, *agents = nullptr;
   gboolean version = FALSE;
   gboolean debug = FALSE;
   const GOptionEntry entries[] = {
@@ -66,6 +67,9 @@ Settings read_command_line(int argc, char** argv) {
       {"bus", 0, 0, G_OPTION_ARG_STRING, &bus,
        "bus to own org.virtforward1 on: system, session or none (default: by the connection)",
        "BUS"},
+      {"agent-directory", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_FILENAME, &agents,
+       "for tests: the agent of domain UUID is the unix socket DIR/UUID instead of one on vsock",
+       "DIR"},
       {"debug", 'd', 0, G_OPTION_ARG_NONE, &debug, "log more", nullptr},
       {"version", 'V', 0, G_OPTION_ARG_NONE, &version, "print the version", nullptr},
       {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
@@ -100,6 +104,7 @@ Settings read_command_line(int argc, char** argv) {
                              : std::string(g_get_user_config_dir()) + "/virt-forward");
   settings.relay_program = or_else(relay, VF_RELAY_PROGRAM);
   settings.relay_user = or_else(relay_user, root ? VF_RELAY_USER : "");
+  settings.agent_directory = or_else(agents, "");
   const std::string bus_name = or_else(bus, is_system_uri(settings.uri)          ? "system"
                                             : settings.uri.ends_with("/session") ? "session"
                                                                                  : "none");
@@ -182,7 +187,11 @@ int run(const Settings& settings) {
   RelayClient relay({directory + "/relay.sock", settings.relay_program, settings.relay_user},
                     reconciler);
   reconciler.use_relay(relay);
+  reconciler.use_agent_directory(settings.agent_directory);
   LibvirtHost libvirt(settings.uri, reconciler);
+  reconciler.use_qemu_agents([&libvirt](const std::string& uuid, std::string command, auto done) {
+    libvirt.ask_qemu_agent(uuid, std::move(command), std::move(done));
+  });
   ForwardEditor editor(reconciler, table, libvirt, relay);
 
   const auto prepare = [&](const HookMessage& message, HookServer::Answer answer) {

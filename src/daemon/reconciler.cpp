@@ -55,14 +55,20 @@ bool same_sockets(const std::vector<Fd>& left, const std::vector<Fd>& right) {
 Reconciler::Reconciler(Policy policy, PortBinder& binder, PortHints& hints, ForwardTable& table)
     : policy_(std::move(policy)), binder_(binder), hints_(hints), table_(table) {
   ways_.push_back(std::make_unique<TcpTransport>());
+  ways_.push_back(std::make_unique<VsockTransport>());
 }
 
-Reconciler::~Reconciler() = default;
+// Forwards stay with the relay, and so do the files of their sockets.
+Reconciler::~Reconciler() {
+  for (auto& [uuid, record] : records_)
+    for (auto& [id, forward] : record.bound)
+      if (forward.file) forward.file->release();
+}
 
 void Reconciler::set_policy(Policy policy) {
   policy_ = std::move(policy);
   for (auto& [uuid, record] : records_)
-    record.set_policy(policy_);
+    record.judge(policy_, g_get_monotonic_time());
   reconcile(all());
 }
 
@@ -131,16 +137,18 @@ void Reconciler::reconcile(const Uuids& uuids) {
     return;
   }
   for (const DesiredForward& forward : plan.bind)
-    apply_binding(forward);
+    if (!take_from_guess(forward)) apply_binding(forward);
   for (const DesiredForward& forward : plan.serve)
     if (BoundForward* held = bound(forward.key)) hand_to_relay(*held, forward);
   for (const DesiredForward& forward : plan.update) {
     BoundForward* held = bound(forward.key);
     if (!held) continue;
-    if (held->actual.route.endpoints != forward.route.endpoints) held->failing = 0;
+    if (held->actual.route.endpoints != forward.route.endpoints) held->failing = held->hop = 0;
     held->actual.route = forward.route;
     if (relay_) relay_->update(relay_forward(forward));
   }
+  for (const std::string& key : plan.withdraw)
+    withdraw(key);
   if (relay_)
     relay_->commit(plan.remove.empty() ? std::function<void()>() : [this] { retry_failures(); });
   publish(uuids);
@@ -165,8 +173,7 @@ void Reconciler::remember_ports(const Uuids& uuids) {
     const auto found = records_.find(uuid);
     if (found == records_.end() || !found->second.snapshot().id) continue;
     for (const auto& [id, forward] : found->second.bound)
-      hints_.remember(forward.actual.key, {*found->second.snapshot().id, forward.actual.claim.port,
-                                           forward.actual.port, forward.actual.claim.protocol});
+      remember_port(found->second, forward.actual);
   }
 }
 
@@ -202,12 +209,17 @@ void Reconciler::apply_binding(DesiredForward forward) {
       record.bound
           .emplace(id, BoundForward{{forward.key, forward.claim, outcome->port, {}, false},
                                     std::move(outcome->addresses),
-                                    std::move(outcome->listeners)})
+                                    std::move(outcome->listeners),
+                                    std::move(outcome->file)})
           .first->second;
   if (forward.serve) hand_to_relay(held, forward);
-  if (const auto run = record.snapshot().id)
-    hints_.remember(forward.key,
-                    {*run, forward.claim.port, held.actual.port, forward.claim.protocol});
+  remember_port(record, held.actual);
+}
+
+void Reconciler::remember_port(const DomainRecord& record, const ActualForward& forward) {
+  const auto run = record.snapshot().id;
+  if (run && forward.port)
+    hints_.remember(forward.key, {*run, forward.claim.port, *forward.port, forward.claim.protocol});
 }
 
 // Which forward of ours has the claimed port, in words; empty where it is none of them.
@@ -224,6 +236,7 @@ std::string Reconciler::holder_of(const HostClaim& claim) const {
 void Reconciler::hand_to_relay(BoundForward& held, const DesiredForward& forward) {
   held.actual.route = forward.route;
   if (!relay_ || !relay_->ready()) return;
+  if (!resume(held)) return;
   relay_->add(relay_forward(forward), numbers(held.listeners));
   held.actual.served = true;
 }
@@ -286,6 +299,7 @@ void Reconciler::relay_ready(std::vector<HeldForward> held) {
       relay_->remove(forward.forward.key, Relay::Removal::cut);
     }
   }
+  guests_.lost_all();
   if (!synced_) return relay_->commit();
   reconcile_held();
 }
@@ -297,14 +311,17 @@ void Reconciler::relay_lost(const std::string& reason) {
   for (auto& [uuid, record] : records_)
     for (auto& [id, forward] : record.bound)
       forward.actual.served = false;
+  for (const std::string& uuid : all())
+    agent_away(uuid, "the relay is not running");
   if (first) return reconcile(all());
   publish(all());
 }
 
-void Reconciler::forward_proven(const std::string& key, std::size_t) {
+void Reconciler::forward_proven(const std::string& key, std::size_t hop) {
   BoundForward* forward = bound(key);
-  if (!forward || (forward->proven && forward->failing == 0)) return;
+  if (!forward || (forward->proven && forward->failing == 0 && forward->hop == hop)) return;
   forward->proven = true;
+  forward->hop = hop;
   forward->failing = 0;
   publish({split_key(key)->first});
 }
@@ -322,7 +339,7 @@ void Reconciler::resynced(const std::vector<DomainSnapshot>& domains) {
   Uuids present;
   for (const DomainSnapshot& domain : domains) {
     present.insert(domain.uuid);
-    records_.try_emplace(domain.uuid, domain.uuid).first->second.set_snapshot(domain, policy_);
+    take_snapshot(domain);
   }
   for (const std::string& uuid : all())
     if (!present.contains(uuid)) domain_gone(uuid);
@@ -336,10 +353,18 @@ void Reconciler::resynced(const std::vector<DomainSnapshot>& domains) {
   return_memory_soon();
 }
 
-void Reconciler::domain_changed(const DomainSnapshot& domain) {
+void Reconciler::take_snapshot(const DomainSnapshot& domain) {
   DomainRecord& record = records_.try_emplace(domain.uuid, domain.uuid).first->second;
-  const bool stopped = record.snapshot().active && !domain.active;
   record.set_snapshot(domain, policy_);
+  record.judge(policy_, g_get_monotonic_time());
+  watch_agent(record);
+  watch_qemu_agent(record);
+}
+
+void Reconciler::domain_changed(const DomainSnapshot& domain) {
+  const DomainRecord* const before = this->domain(domain.uuid);
+  const bool stopped = before && before->snapshot().active && !domain.active;
+  take_snapshot(domain);
   reconcile({domain.uuid});
   if (stopped) hints_.forget(domain.uuid + '/');
 }
@@ -357,6 +382,8 @@ void Reconciler::domain_gone(const std::string& uuid) {
 }
 
 void Reconciler::forget(const std::string& uuid) {
+  guests_.forget(uuid);
+  if (qemu_agents_) qemu_agents_->forget(uuid);
   records_.erase(uuid);
   table_.remove_domain(uuid);
 }
@@ -371,6 +398,10 @@ void Reconciler::addresses_changed(const std::string& uuid,
 
 void Reconciler::connection_changed(bool connected, const std::string& reason) {
   table_.set_libvirt_connected(connected);
+  // Questions to agents are lost with a connection.
+  if (qemu_agents_ && !connected)
+    for (const std::string& uuid : all())
+      qemu_agents_->forget(uuid);
   if (connected)
     log(LogLevel::info, "connected to libvirt", {{"uri", table_.connection_uri()}});
   else
@@ -398,7 +429,7 @@ Result<void> Reconciler::reserve(const std::string& uuid, const std::string& nam
           return definition.required && definition.enabled &&
                  definition.identity() == forward.definition;
         });
-    if (required && !forward.host_port)
+    if (required && !record.bound.contains(forward.id))
       return Unexpected(ErrorCode::failed,
                         "required forward \"" + forward.id + "\": " + forward.reason);
   }
@@ -428,7 +459,7 @@ Result<std::vector<ForwardView>> Reconciler::want(DomainRecord& domain,
     const auto code = view.state == ForwardState::port_busy ? ErrorCode::port_busy
                       : view.state == ForwardState::denied  ? ErrorCode::not_allowed
                                                             : ErrorCode::not_supported;
-    const bool kept = view.host_port || view.state == ForwardState::disabled;
+    const bool kept = domain.bound.contains(view.id) || view.state == ForwardState::disabled;
     if (kept) continue;
     const auto failure = domain.failures.find(view.id);
     Error error =

@@ -19,19 +19,29 @@
 #include "core/policy.h"
 #include "daemon/domain_record.h"
 #include "daemon/forward_table.h"
+#include "daemon/guest_watch.h"
 #include "daemon/port_hints.h"
+#include "daemon/qemu_agent_reader.h"
 #include "daemon/relay.h"
 #include "plugin/libvirt_host.h"
 
 namespace vf {
 
-class Reconciler : public LibvirtHost::Observer, public Relay::Observer {
+class Reconciler : public LibvirtHost::Observer,
+                   public Relay::Observer,
+                   private GuestWatch::Observer {
  public:
   Reconciler(Policy policy, PortBinder& binder, PortHints& hints, ForwardTable& table);
   ~Reconciler() override;
 
   // Before anything else; the relay outlives this.
   void use_relay(Relay& relay) { relay_ = &relay; }
+  // How commands get to the QEMU guest agents, as LibvirtHost::ask_qemu_agent().
+  using AskQemuAgent = std::function<void(const std::string& uuid, std::string command,
+                                          std::function<void(Result<std::string>)> done)>;
+  void use_qemu_agents(AskQemuAgent ask);
+  // For tests: the agent of domain UUID listens on the unix socket DIRECTORY/UUID.
+  void use_agent_directory(std::string directory) { agent_directory_ = std::move(directory); }
   void set_policy(Policy policy);
   const Policy& policy() const { return policy_; }
 
@@ -58,31 +68,52 @@ class Reconciler : public LibvirtHost::Observer, public Relay::Observer {
   void domain_changed(const DomainSnapshot& domain) override;
   void domain_gone(const std::string& uuid) override;
   void addresses_changed(const std::string& uuid, const std::vector<IpAddress>& addresses) override;
+  void guest_reset(const std::string& uuid) override;
   void connection_changed(bool connected, const std::string& reason) override;
 
   // Relay::Observer
   void relay_ready(std::vector<HeldForward> held) override;
   void relay_lost(const std::string& reason) override;
-  void forward_proven(const std::string& key, std::size_t endpoint) override;
+  void forward_proven(const std::string& key, std::size_t hop) override;
   void forward_failing(const std::string& key, int error_number) override;
-  void guest_up(const RelayGuestUp&) override {}
-  void guest_down(const RelayGuestDown&) override {}
-  void guest_listener(const RelayGuestListener&) override {}
-  void guest_gone(const RelayGuestGone&) override {}
-  void guest_synced(const RelayGuestSynced&) override {}
-  void agent_answer(const RelayAgentAnswer&) override {}
+  void guest_up(const RelayGuestUp& up) override;
+  void guest_down(const RelayGuestDown& down) override;
+  void guest_listener(const RelayGuestListener& listener) override;
+  void guest_gone(const RelayGuestGone& gone) override;
+  void guest_synced(const RelayGuestSynced& synced) override;
+  void agent_answer(const RelayAgentAnswer& answer) override;
 
  private:
   using Uuids = std::set<std::string>;
 
+  // GuestWatch::Observer
+  void agent_reached(const std::string& uuid, const RelayEndpoint& agent, Fd control) override;
+  void agent_missed(const std::string& uuid, const std::string& reason) override;
+
+  std::optional<RelayEndpoint> agent_of(const DomainSnapshot& domain) const;
+  void watch_agent(DomainRecord& record);
+  void watch_qemu_agent(DomainRecord& record);
+  void guest_changed(const std::string& uuid);
+  void judge_guests();
+  void plan_judgement();
+  void agent_away(const std::string& uuid, const std::string& reason);
+  bool take_from_guess(const DesiredForward& forward);
+  void withdraw(const std::string& key);
+  bool resume(BoundForward& held);
+  void take_snapshot(const DomainSnapshot& domain);
+
   void reconcile(const Uuids& uuids);
   void apply_removals(const std::vector<std::string>& keys);
   void remember_ports(const Uuids& uuids);
+  void remember_port(const DomainRecord& record, const ActualForward& forward);
   void apply_binding(DesiredForward forward);
   std::string holder_of(const HostClaim& claim) const;
   void hand_to_relay(BoundForward& bound, const DesiredForward& forward);
+  void drop_unclaimed();
+  bool may_be_claimed(const std::string& key);
   void adopt_held(DomainRecord& record, const std::vector<DesiredForward>& desired);
   bool adopt_one(DomainRecord& record, const DesiredForward& desired, HeldForward& held);
+  bool adopt_socket(DomainRecord& record, const DesiredForward& desired, HeldForward& held);
   void reconcile_held();
   void publish(const Uuids& uuids);
   void forget(const std::string& uuid);
@@ -102,6 +133,13 @@ class Reconciler : public LibvirtHost::Observer, public Relay::Observer {
   // What a relay was found holding and no domain has claimed yet; what is left after the first
   // resync is removed.
   std::map<std::string, HeldForward> unclaimed_;
+  GuestWatch guests_{*this};
+  std::string agent_directory_;
+  std::optional<QemuAgentReader> qemu_agents_;
+  Uuids judged_again_;  // guests of which something has been heard in this turn
+  Source judging_;
+  Source grace_over_;
+  Source claiming_;  // as long as guests may still claim what the relay holds for them
   bool synced_ = false;
   bool relay_answered_ = false;
   Source retry_;

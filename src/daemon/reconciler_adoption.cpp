@@ -13,6 +13,12 @@ namespace vf {
 namespace {
 
 constexpr std::chrono::seconds assumption_time{5};
+constexpr std::chrono::seconds claiming_time{15};
+
+RelayRoute route_of(const RelayForward& forward) {
+  return {forward.target.endpoints, forward.max_connections, forward.max_domain_connections,
+          forward.proxy_protocol, forward.idle_timeout};
+}
 
 }  // namespace
 
@@ -29,6 +35,7 @@ void Reconciler::adopt_held(DomainRecord& record, const std::vector<DesiredForwa
 // Whether the listeners are what would be bound for this forward, now or earlier in this run.
 bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, HeldForward& held) {
   if (held.forward.protocol != relay_protocol(desired.claim.protocol)) return false;
+  if (!desired.claim.socket.empty()) return adopt_socket(record, desired, held);
   std::vector<IpAddress> addresses;
   std::optional<Port> port;
   for (const Fd& listener : held.listeners) {
@@ -50,9 +57,7 @@ bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, 
   }
   const auto id = split_key(desired.key)->second;
   if (record.bound.contains(id)) return false;
-  const RelayRoute route{held.forward.target.endpoints, held.forward.max_connections,
-                         held.forward.max_domain_connections, held.forward.proxy_protocol,
-                         held.forward.idle_timeout};
+  const RelayRoute route = route_of(held.forward);
   // Clients that come before the guest's addresses are known anew go on as before.
   if (hints_.find(desired.key, record.snapshot().id)) {
     record.assume_addresses(route.endpoints);
@@ -64,9 +69,43 @@ bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, 
   record.bound.emplace(id, BoundForward{{desired.key, desired.claim, *port, route, true},
                                         std::move(addresses),
                                         std::move(held.listeners)});
-  if (const auto run = record.snapshot().id)
-    hints_.remember(desired.key, {*run, desired.claim.port, *port, desired.claim.protocol});
+  remember_port(record, record.bound.at(id).actual);
   return true;
+}
+
+bool Reconciler::adopt_socket(DomainRecord& record, const DesiredForward& desired,
+                              HeldForward& held) {
+  const auto id = split_key(desired.key)->second;
+  if (held.listeners.size() != 1 || record.bound.contains(id)) return false;
+  auto file = SocketFile::adopt(desired.claim.socket);
+  if (!file || local_path(held.listeners.front()) != desired.claim.socket) return false;
+  BoundForward bound{{desired.key, desired.claim, {}, route_of(held.forward), true}, {}, {}};
+  bound.listeners = std::move(held.listeners);
+  bound.file = std::move(file);
+  record.bound.emplace(id, std::move(bound));
+  return true;
+}
+
+// An automatic forward of a guest that has not yet told what listens in it.
+bool Reconciler::may_be_claimed(const std::string& key) {
+  const auto parts = split_key(key);
+  const DomainRecord* const record = parts ? domain(parts->first) : nullptr;
+  return claiming_ && record && parts->second.starts_with(automatic_prefix) &&
+         record->agent() != AgentState::no_device && !record->guest_ports().known();
+}
+
+void Reconciler::drop_unclaimed() {
+  if (!relay_ || !relay_->ready()) return;
+  const auto dropped = std::erase_if(unclaimed_, [this](const auto& item) {
+    if (may_be_claimed(item.first)) return false;
+    relay_->remove(item.first, Relay::Removal::cut);
+    return true;
+  });
+  if (dropped > 0)
+    relay_->commit([this] {
+      reconcile(all());
+      retry_failures();
+    });
 }
 
 // Everything, with what the relay holds taken over or given back before anything is bound: under
@@ -75,13 +114,13 @@ void Reconciler::reconcile_held() {
   for (auto& [uuid, record] : records_)
     if (!unclaimed_.empty() && relay_answered()) adopt_held(record, record.desired(ways_, policy_));
   if (unclaimed_.empty() || !relay_ || !relay_->ready()) return reconcile(all());
-  for (const auto& [key, held] : unclaimed_)
-    relay_->remove(key, Relay::Removal::cut);
-  unclaimed_.clear();
-  relay_->commit([this] {
-    reconcile(all());
-    retry_failures();
+  claiming_ = after(claiming_time, [this] {
+    claiming_.reset();
+    drop_unclaimed();
   });
+  const std::size_t held = unclaimed_.size();
+  drop_unclaimed();
+  if (unclaimed_.size() == held) reconcile(all());
 }
 
 }  // namespace vf

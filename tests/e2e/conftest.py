@@ -11,8 +11,8 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from lab import agents, host, leaks, programs  # noqa: E402
 from lab import guest as guests  # noqa: E402
-from lab import host, leaks, programs  # noqa: E402
 
 
 def pytest_sessionstart(session):
@@ -48,10 +48,10 @@ def _nothing_left(libvirtd):
     leaks.check(before)
 
 
-def _daemon():
+def _daemon(*arguments):
     if os.path.exists(programs.LOG):
         os.unlink(programs.LOG)
-    running = programs.Daemon().start()
+    running = programs.Daemon(*arguments).start()
     running.wait_connected()
     yield running
     try:
@@ -104,6 +104,19 @@ def guest(request, libvirtd, nothing_left):
     """
     running = request.getfixturevalue("daemon") if "daemon" in request.fixturenames else None
     yield from _guests(request, libvirtd, running)
+
+
+@pytest.fixture
+def stand_in(guest, daemon):
+    """stand_in(metadata, name="web") -> a paused domain, and a network namespace with an agent that plays
+    its guest (agents.StandIn). For files whose daemon has agents.DAEMON_OPTIONS."""
+    with contextlib.ExitStack() as closing:
+        def make(metadata, name="web"):
+            domain = guest(name, metadata, start=False)
+            inside = closing.enter_context(agents.StandIn(domain.uuid, name)).start_agent()
+            return domain.start_paused(), inside
+
+        yield make
 
 
 # For files whose tests share a daemon and guests, to boot less: what a test adds must be gone after it,

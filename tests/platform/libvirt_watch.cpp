@@ -47,6 +47,7 @@ struct Printer final : LibvirtHost::Observer {
       text += ' ' + address.text();
     line("addresses %s%s", uuid.c_str(), text.c_str());
   }
+  void guest_reset(const std::string& uuid) override { line("reset %s", uuid.c_str()); }
   void connection_changed(bool connected, const std::string& reason) override {
     line("connection %s %s", connected ? "up" : "down", reason.c_str());
   }

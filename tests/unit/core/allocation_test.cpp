@@ -28,6 +28,8 @@ class FakeBinder : public PortBinder {
     if (busy.contains(number)) return Unexpected(ErrorCode::port_busy, "in use");
     return BoundPort{port(number), claim.addresses, {}};
   }
+  void pause(const std::vector<Fd>&) override {}
+  bool resume(const std::vector<Fd>&) override { return true; }
 
  private:
   unsigned kernel_choice() {

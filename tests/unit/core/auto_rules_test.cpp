@@ -101,7 +101,9 @@ TEST(AutoRules, TheTable) {
     replace_all(command, '_', ' ');
     std::getline(words >> std::ws, expected);
     const AutoDefinition definition = rules_from(rules, enabled);
-    const AutoDecision decision = decide(definition, {}, port_from(listener, process, command));
+    Policy policy;
+    policy.socket_directories = {"/run/sockets"};
+    const AutoDecision decision = decide(definition, policy, port_from(listener, process, command));
     EXPECT_EQ(result_text(decision), expected);
     EXPECT_EQ(decision.reason.empty(), decision.state == DetectedState::forwarded);
     ++cases;

@@ -106,8 +106,6 @@ TEST(Expand, WhatTakesAStreamIsNoneOfUdp) {
 
 TEST(Expand, WhatIsNotServedSaysSo) {
   const std::vector<Attributes> unserved{
-      {{"guest-socket", "/run/x.sock"}},
-      {{"guest-port", "80"}, {"host-socket", "web.sock"}},
       {{"guest-port", "80"}, {"transport", "ssh"}},
       {{"guest-port", "80"}, {"transport", "usernet"}},
       {{"guest-port", "80"}, {"offload", "nftables"}},
@@ -117,6 +115,19 @@ TEST(Expand, WhatIsNotServedSaysSo) {
     EXPECT_EQ(forwards[0].refused, ForwardState::failed) << attributes.back().first;
     EXPECT_NE(forwards[0].reason.find("not supported"), std::string::npos);
   }
+}
+
+TEST(Expand, AHostSocketLiesInTheHostsDirectory) {
+  const Attributes socket{{"guest-port", "80"}, {"host-socket", "web/a.sock"}};
+  const SingleForward refused = expand_one(socket)[0];
+  EXPECT_EQ(refused.refused, ForwardState::denied);
+  EXPECT_NE(refused.reason.find("socket-directories"), std::string::npos) << refused.reason;
+  Policy policy;
+  policy.socket_directories = {"/run/sockets", "/srv"};
+  const SingleForward served = expand({*parse_forward(socket)}, policy)[0];
+  EXPECT_FALSE(served.refused);
+  EXPECT_EQ(served.claim.socket, "/run/sockets/web/a.sock");
+  EXPECT_TRUE(served.claim.addresses.empty());
 }
 
 TEST(Expand, TheWayToTheGuestIsOneThatTheHostAllows) {

@@ -122,7 +122,7 @@ TEST(HostPorts, AnAddressThatIsNotTheHostsIsNamed) {
 TEST(HostPorts, ClosingFreesThePort) {
   auto bound = HostPorts().bind(loopback(), std::nullopt);
   ASSERT_TRUE(bound);
-  const Port port = bound->port;
+  const Port port = *bound->port;
   bound->listeners.clear();
   EXPECT_TRUE(HostPorts().bind(loopback(), port));
 }

@@ -20,6 +20,13 @@ class FakePorts : public PortBinder {
   std::set<unsigned> held_by_others;
 
   Result<BoundPort> bind(const HostClaim& claim, std::optional<Port> port) override;
+  void pause(const std::vector<Fd>& listeners) override { paused += listeners.size(); }
+  bool resume(const std::vector<Fd>& listeners) override {
+    paused -= listeners.size();
+    return !lost_while_paused;
+  }
+  std::size_t paused = 0;
+  bool lost_while_paused = false;
   bool is_bound(unsigned number, Protocol protocol = Protocol::tcp);
 
  private:
@@ -42,9 +49,14 @@ class FakeRelay : public Relay {
   using Relay::commit;
   void commit(std::function<void()> done) override;
   void counters(std::function<void(Result<Counters>)> done) override { done(Counters{}); }
-  void open_guest(const std::string&, const RelayEndpoint&, bool, Fd) override {}
-  void guest_wants(const std::string&, bool) override {}
-  void close_guest(const std::string&) override {}
+  void open_guest(const std::string& guest, const RelayEndpoint&, bool udp, Fd) override {
+    guests.push_back("open " + guest + (udp ? " udp" : ""));
+  }
+  void guest_wants(const std::string& guest, bool udp) override {
+    if (udp) guests.push_back("udp " + guest);
+  }
+  void close_guest(const std::string& guest) override { guests.push_back("close " + guest); }
+  std::vector<std::string> guests;
   bool agent_reply(RelayAgentReply) override { return false; }
 
   void apply();

@@ -37,6 +37,8 @@ struct Recorder final : LibvirtHost::Observer {
   void addresses_changed(const std::string& uuid, const std::vector<IpAddress>& list) override {
     addresses[uuid] = list;
   }
+  void guest_reset(const std::string& uuid) override { resets.push_back(uuid); }
+  std::vector<std::string> resets;
   void connection_changed(bool, const std::string& reason) override { reasons.push_back(reason); }
 };
 

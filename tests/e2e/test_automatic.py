@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Ports open by themselves: a service begins to listen in the guest and is on the host's localhost, under
+its process's name, until it ends. The guest's side is lab/agents.py."""
+import json
+import socket
+import time
+
+import pytest
+
+import conftest
+from lab import agents, wait
+from lab import guest as guests
+from lab.programs import Cli, Watch
+
+AUTO = guests.forwards("<vf:auto/>")
+
+
+@pytest.fixture
+def daemon(nothing_left):
+    yield from conftest._daemon(*agents.DAEMON_OPTIONS)
+
+
+def answers(port, text=b"hello", host="127.0.0.1"):
+    """What comes back from an echo service."""
+    with socket.create_connection((host, port), 5) as client:
+        client.sendall(text)
+        client.shutdown(socket.SHUT_WR)
+        got = b""
+        while data := client.recv(65536):
+            got += data
+        return got
+
+
+def refuses(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 2).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_service_appears_and_goes(daemon, stand_in):
+    _, inside = stand_in(AUTO)
+    service = inside.serve(3000, "127.0.0.1", "--name", "devserver")
+    forward = daemon.wait_forward(host_port=3000, state="active")
+    assert forward["origin"] == "auto"
+    assert forward["transport"] == "vsock"
+    assert forward["process"]["name"] == "devserver"
+    assert forward["url"] == "http://127.0.0.1:3000"
+    assert answers(3000) == b"hello"
+    assert answers(3000, host="::1") == b"hello"
+    service.stop_listening()
+    wait.until(lambda: refuses(3000), "port 3000 refuses", 5)
+    wait.until(lambda: not daemon.forwards(), "the forward is gone when its grace is over", 15)
+    daemon.check_log()
+
+
+def test_a_service_that_comes_back_has_its_port(daemon, stand_in):
+    _, inside = stand_in(AUTO)
+    first = inside.serve(3000)
+    daemon.wait_forward(host_port=3000, state="active")
+    first.stop_listening()
+    wait.until(lambda: refuses(3000), "port 3000 refuses", 5)
+    with pytest.raises(OSError):  # it is kept
+        socket.create_server(("127.0.0.1", 3000)).close()
+    inside.serve(3000)
+    wait.until(lambda: not refuses(3000), "port 3000 accepts again", 5)
+    assert answers(3000) == b"hello"
+
+
+def test_low_ports_and_taken_ones(daemon, stand_in):
+    with socket.create_server(("127.0.0.1", 4000)):
+        _, inside = stand_in(AUTO)
+        inside.serve(80)
+        inside.serve(4000)
+        daemon.wait_forward(guest_port=80, host_port=8080, state="active")
+        moved = daemon.wait_forward(guest_port=4000, host_port=4001, state="active")
+        assert moved["host"]["requested-port"] == 4000
+        assert answers(8080) == answers(4001) == b"hello"
+
+
+def test_two_families_are_one_port(daemon, stand_in):
+    _, inside = stand_in(AUTO)
+    first = inside.serve(3000, "0.0.0.0")
+    daemon.wait_forward(host_port=3000, state="active")
+    second = inside.serve(3000, "::")
+    second.stop_listening()
+    time.sleep(0.3)
+    assert answers(3000) == b"hello"
+    assert len(daemon.forwards()) == 1
+    first.stop_listening()
+    wait.until(lambda: refuses(3000), "port 3000 refuses", 5)
+
+
+def test_rules_decide(daemon, stand_in):
+    rules = ("<vf:auto><vf:rule action='block' guest-port='3001'/>"
+             "<vf:rule process='data*' host-port='15000' label='database'/>"
+             "<vf:rule action='ignore' guest-port='9000-9999'/></vf:auto>")
+    _, inside = stand_in(guests.forwards(rules))
+    inside.serve(3001)
+    inside.serve(9100)
+    inside.serve(5000, "127.0.0.1", "--name", "database")
+    forward = daemon.wait_forward(guest_port=5000, host_port=15000, state="active")
+    assert forward["label"] == "database"
+    assert [one["guest"]["port"] for one in daemon.forwards()] == [5000]
+
+
+def test_a_definition_has_its_port_before_a_guess(daemon, stand_in):
+    domain, inside = stand_in(AUTO)
+    inside.serve(80)
+    daemon.wait_forward(guest_port=80, host_port=8080, state="active")
+    assert Cli("add", "web", "8080:7000").stdout == "8080\n"
+    daemon.wait_forward(guest_port=80, host_port=8081)
+    assert answers(8081) == b"hello"
+    assert domain.name == "web"
+
+
+def test_block_and_unblock(daemon, stand_in):
+    domain, inside = stand_in(AUTO)
+    inside.serve(3000)
+    daemon.wait_forward(host_port=3000, state="active")
+    with socket.create_connection(("127.0.0.1", 3000), 5) as open_one:
+        open_one.sendall(b"ping")
+        assert open_one.recv(4) == b"ping"
+        Cli("block", "web", "3000")
+        assert refuses(3000)
+        open_one.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            while open_one.recv(1):
+                pass
+    assert not daemon.forwards()
+    assert "3000" in domain.domain.metadata(2, guests.NAMESPACE)
+    Cli("unblock", "web", "3000")
+    assert answers(3000) == b"hello"
+
+
+def test_both_restart(daemon, stand_in):
+    """Neither a crash of the daemon nor one of the relay is seen by who uses an automatic forward."""
+    _, inside = stand_in(AUTO)
+    inside.serve(3000)
+    daemon.wait_forward(host_port=3000, state="active")
+    with socket.create_connection(("127.0.0.1", 3000), 5) as open_one:
+        daemon.restart()
+        daemon.wait_forward(host_port=3000, state="active")
+        open_one.sendall(b"still")
+        assert open_one.recv(5) == b"still"
+    daemon.kill_relay()
+    assert answers(3000) == b"hello"
+
+
+def test_the_agent_restarts(daemon, stand_in):
+    _, inside = stand_in(AUTO)
+    inside.serve(3000)
+    daemon.wait_forward(host_port=3000, state="active")
+    inside.kill_agent()
+    inside.start_agent()
+    assert answers(3000) == b"hello"
+    assert daemon.wait_forward(host_port=3000, state="active")["origin"] == "auto"
+
+
+def test_without_an_agent_it_says_so(daemon, guest):
+    guest("web", guests.forwards("<vf:forward guest-port='80' host-port='8080' transport='vsock'/>"),
+          start=False).start_paused()
+    waiting = daemon.wait_forward(host_port=8080, state="waiting")
+    assert "virt-forward-guest" in waiting["reason"]
+
+
+def test_many_services(daemon, stand_in):
+    _, inside = stand_in(AUTO)
+    for port in range(20000, 20030):
+        inside.serve(port)
+    wait.until(lambda: len(daemon.forwards()) == 30, "thirty forwards", 20)
+    assert all(one["state"] == "active" for one in daemon.forwards())
+
+
+def test_watch_tells(daemon, stand_in):
+    _, inside = stand_in(AUTO)
+    with Watch() as watch:
+        service = inside.serve(3000, "127.0.0.1", "--name", "devserver")
+        added = watch.wait("added", id="auto:tcp:localhost=3000")
+        assert added["forward"]["process"]["name"] == "devserver"
+        service.stop_listening()
+        watch.wait("removed", id="auto:tcp:localhost=3000")
+
+
+def test_explain_agrees(daemon, stand_in):
+    domain, inside = stand_in(guests.forwards("<vf:auto><vf:rule guest-port='80' host-port='8088'/></vf:auto>"))
+    inside.serve(80)
+    daemon.wait_forward(guest_port=80, host_port=8088, state="active")
+    path = "/run/lab/metadata.xml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(domain.domain.metadata(2, guests.NAMESPACE))
+    explained = json.loads(Cli("explain", "--metadata", path, "--listener", "127.0.0.1:80", "--json").stdout)
+    assert explained[0]["rule"] == 1
