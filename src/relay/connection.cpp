@@ -3,6 +3,7 @@
 #include "relay/connection.h"
 
 #include <fcntl.h>
+#include <linux/vm_sockets.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -10,9 +11,11 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
+#include "relay/forward.h"
 #include "relay/proxy_header.h"
 
 namespace vf {
@@ -31,6 +34,9 @@ constexpr std::uint32_t bulk_lane_bytes = 2 << 20;
 constexpr std::uint32_t swift_lane_turns = 32;
 constexpr std::chrono::milliseconds starved_delay{100};
 constexpr std::chrono::milliseconds backlog_delay{10};
+constexpr std::chrono::milliseconds longest_backlog_delay{100};
+// Of what a client has said, before an agent has answered.
+constexpr std::size_t max_early = 16 << 10;
 
 void set_option(int fd, int level, int name, int value) {
   setsockopt(fd, level, name, &value, sizeof value);
@@ -57,8 +63,13 @@ int unread(int fd) {
 }  // namespace
 
 Connection::Connection(RelayContext& context, Owner& owner,
-                       std::shared_ptr<const RelayForward> forward, Fd client)
-    : Timer(context.loop), context_(context), owner_(owner), forward_(std::move(forward)) {
+                       std::shared_ptr<const RelayForward> forward,
+                       std::shared_ptr<ForwardShare> share, Fd client)
+    : Timer(context.loop),
+      context_(context),
+      owner_(owner),
+      forward_(std::move(forward)),
+      share_(std::move(share)) {
   client_.fd = std::move(client);
 }
 
@@ -69,6 +80,7 @@ Connection::Connection(RelayContext& context, Owner& owner, MovingConnection mov
       flow_(std::move(moved.flow)),
       idle_timeout_(moved.idle_timeout),
       active_(moved.active),
+      by_agent_(moved.by_agent),
       state_(State::flowing) {
   client_.fd = std::move(moved.client);
   guest_.fd = std::move(moved.guest);
@@ -85,6 +97,8 @@ void Connection::start() {
   if (!watched) return end(true);
   if (state_ == State::flowing) return resume();
   if (forward_->target.endpoints.empty()) return end(true);
+  first_endpoint_ =
+      share_->preference.first(forward_->target.endpoints.size(), context_.loop.now());
   connect();
 }
 
@@ -105,8 +119,14 @@ MovingConnection Connection::take_apart() {
   context_.loop.unwatch(client_.fd.get());
   context_.loop.unwatch(guest_.fd.get());
   state_ = State::moved;
-  return {{},     {}, std::move(client_.fd), std::move(guest_.fd), std::move(flow_), idle_timeout_,
-          active_};
+  return {{},
+          {},
+          std::move(client_.fd),
+          std::move(guest_.fd),
+          std::move(flow_),
+          idle_timeout_,
+          active_,
+          by_agent_};
 }
 
 void MovingConnection::reset() {
@@ -116,25 +136,56 @@ void MovingConnection::reset() {
   guest.reset();
 }
 
-void Connection::connect() {
-  int error_number = 0;
+const RelayEndpoint& Connection::endpoint() const {
   const auto& endpoints = forward_->target.endpoints;
-  for (; endpoint_ < endpoints.size(); ++endpoint_, connect_until_ = 0) {
-    error_number = try_connect(endpoints[endpoint_]);
-    if (error_number == EINPROGRESS) return arm(connect_timeout);
-    if (error_number == 0) return connected();
-    if (error_number == EAGAIN && may_try_again()) return arm(backlog_delay);
-  }
-  guest_.fd.reset();
-  owner_.missed_guest(error_number);
-  end(true);
+  return endpoints[(first_endpoint_ + tried_endpoints_) % endpoints.size()];
+}
+
+bool Connection::is_last_endpoint() const {
+  return tried_endpoints_ + 1 >= forward_->target.endpoints.size();
+}
+
+void Connection::connect() {
+  if (connect_until_ == 0)
+    connect_until_ = g_get_monotonic_time() + std::chrono::microseconds(connect_timeout).count();
+  const int error_number = try_connect();
+  if (error_number == 0) return connected();
+  if (error_number == EINPROGRESS)
+    return arm(std::chrono::microseconds(connect_until_ - g_get_monotonic_time()));
+  connect_failed(error_number);
 }
 
 // 0, EINPROGRESS, or why not.
-int Connection::try_connect(const RelayEndpoint& endpoint) {
-  const auto address = socket_address(endpoint);
+int Connection::try_connect() {
+  by_agent_ = std::holds_alternative<AgentEndpoint>(endpoint());
+  if (!by_agent_) {
+    const auto address = socket_address(endpoint());
+    return address ? try_connect(*address) : EINVAL;
+  }
+  int error_number = 0;
+  way_ = share_->domain->agent.way(error_number);
+  if (!way_) return error_number;
+  const auto address = socket_address(way_->agent);
   if (!address) return EINVAL;
-  const int family = address->storage.ss_family;
+  error_number = try_connect(*address);
+  switch (error_number) {
+    case 0:
+    case EINPROGRESS:
+    case EAGAIN:
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case ENOSPC:
+    case ETIMEDOUT:
+      return error_number;
+    default:  // nobody is there
+      return ENOTCONN;
+  }
+}
+
+int Connection::try_connect(const SocketAddress& address) {
+  const int family = address.storage.ss_family;
   guest_.fd.reset(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!guest_.fd) return errno;
   const int fd = guest_.fd.get();
@@ -142,7 +193,11 @@ int Connection::try_connect(const RelayEndpoint& endpoint) {
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
   }
-  const int error_number = ::connect(fd, address->get(), address->length) < 0 ? errno : 0;
+  if (family == AF_VSOCK) {
+    constexpr timeval limit{connect_timeout.count(), 0};
+    setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit, sizeof limit);
+  }
+  const int error_number = ::connect(fd, address.get(), address.length) < 0 ? errno : 0;
   if (error_number != 0 && error_number != EINPROGRESS) {
     guest_.fd.reset();
     return error_number;
@@ -154,41 +209,111 @@ int Connection::try_connect(const RelayEndpoint& endpoint) {
   return error_number;
 }
 
-// A unix socket with a full backlog says so at once, where TCP would try again by itself.
-bool Connection::may_try_again() {
-  const gint64 now = g_get_monotonic_time();
-  if (connect_until_ == 0)
-    connect_until_ = now + std::chrono::microseconds(connect_timeout).count();
-  return now < connect_until_;
-}
-
 void Connection::connected() {
-  disarm();
-  state_ = State::flowing;
+  if (by_agent_) return ask();
   if (forward_->proxy_protocol)
     flow_.preface(proxy_header(client_.fd.get()), context_.loop.buffers());
+  reached();
+}
+
+void Connection::reached() {
+  disarm();
+  state_ = State::flowing;
   idle_timeout_ = forward_->idle_timeout;
   active_ = context_.loop.now();
+  const auto endpoints = forward_->target.endpoints.size();
   forward_.reset();
+  share_.reset();
+  way_.reset();
+  call_.reset();
   flow_.writable(Side::guest);
   flow_.writable(Side::client);
-  owner_.reached_guest();
+  owner_.reached_guest((first_endpoint_ + tried_endpoints_) % endpoints);
   if (idle_timeout_ != 0) watch_idleness();
   pump();
 }
 
+// The same time limit goes on.
+void Connection::ask() {
+  state_ = State::asking;
+  call_events_ = 0;
+  call_ =
+      std::make_unique<AgentCall>(*way_, GuestService::stream, std::get<AgentEndpoint>(endpoint()));
+  if (forward_->proxy_protocol) call_->lead_in(proxy_header(client_.fd.get()));
+  arm(std::chrono::microseconds(std::max<gint64>(connect_until_ - g_get_monotonic_time(), 0)));
+  say_early();
+}
+
+void Connection::say_early() {
+  std::array<std::uint8_t, max_early> bytes;
+  ssize_t got = 0;
+  if (is_last_endpoint())
+    got = recv(client_.fd.get(), bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
+  call_->say(guest_.fd.get(),
+             std::span(bytes).first(static_cast<std::size_t>(std::max<ssize_t>(got, 0))));
+}
+
+void Connection::answered() {
+  const int error_number = call_->answer(guest_.fd.get());
+  if (error_number == EAGAIN) return;
+  if (error_number != 0) return connect_failed(error_number);
+  discard_early(call_->said_of_client());
+  flow_.preface(call_->unsaid(), context_.loop.buffers());
+  owner_.carried(call_->said_of_lead_in() + call_->said_of_client(), 0);
+  // What came with the answer brings no further event.
+  flow_.readable(Side::guest);
+  if (call_events_ & (EPOLLRDHUP | EPOLLHUP)) flow_.ended(Side::guest);
+  if (call_events_ & EPOLLERR) flow_.broken(Side::guest);
+  reached();
+}
+
+// They were seen there and nobody else reads.
+void Connection::discard_early(std::size_t count) {
+  std::array<std::uint8_t, max_early> bytes;
+  while (count > 0) {
+    const ssize_t got = recv(client_.fd.get(), bytes.data(), std::min(count, bytes.size()), 0);
+    if (got == 0 || (got < 0 && errno != EINTR)) return flow_.broken(Side::client);
+    count -= static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+  }
+}
+
+// A unix socket with a full backlog says so at once, where TCP would try again by itself. An agent
+// that is just starting, or has too much to do, is waited for if there is no other way.
+bool Connection::try_again() {
+  const gint64 left = connect_until_ - g_get_monotonic_time();
+  if (left <= 0 || (by_agent_ && !is_last_endpoint())) return false;
+  const auto waited = std::chrono::microseconds(connect_timeout) - std::chrono::microseconds(left);
+  arm(std::clamp<std::chrono::microseconds>(waited / 4, backlog_delay, longest_backlog_delay));
+  return true;
+}
+
 void Connection::connect_failed(int error_number) {
   disarm();
+  const bool said_early = call_ && call_->said_of_client() > 0;
+  if (by_agent_ && way_ && (error_number == ENOTCONN || error_number == ESTALE))
+    share_->domain->agent.doubt(*way_);
+  // ENOTCONN without a way: there is no agent to wait for.
+  const bool agent_comes_back = error_number == ESTALE || error_number == EBUSY ||
+                                (error_number == ENOTCONN && way_ && !said_early);
+  const bool comes_back = error_number == EAGAIN || (by_agent_ && agent_comes_back);
+  state_ = State::connecting;
   guest_.fd.reset();
-  connect_until_ = 0;
-  if (++endpoint_ < forward_->target.endpoints.size()) return connect();
+  call_.reset();
+  if (comes_back && try_again()) return;
+  if (!is_last_endpoint()) {
+    ++tried_endpoints_;
+    connect_until_ = 0;
+    way_.reset();
+    return connect();
+  }
+  if (by_agent_ && (error_number == EAGAIN || error_number == ESTALE)) error_number = ENOTCONN;
   owner_.missed_guest(error_number);
   end(true);
 }
 
 void Connection::expired() {
-  if (state_ == State::connecting && !guest_.fd) return connect();  // the backlog was full
-  if (state_ == State::connecting) return connect_failed(ETIMEDOUT);
+  if (state_ == State::connecting && !guest_.fd) return connect();  // to try again
+  if (state_ == State::connecting || state_ == State::asking) return connect_failed(ETIMEDOUT);
   if (state_ != State::flowing) return;
   if (idle_timeout_ != 0 && context_.loop.now() - active_ >= gint64{idle_timeout_} * G_USEC_PER_SEC)
     return end(true);
@@ -227,19 +352,36 @@ void Connection::ready(Side side, std::uint32_t events) {
     if (events & (EPOLLERR | EPOLLHUP)) {
       const int error_number = pending_error(guest_.fd.get());
       // A reset, other than a refusal, ends a connection that was there and may have said
-      // something.
-      if (error_number != ECONNRESET && error_number != EPIPE)
-        return connect_failed(error_number != 0 ? error_number : ECONNRESET);
+      // something; where there is no TCP it is the refusal.
+      const bool was_there = std::holds_alternative<Endpoint>(endpoint()) &&
+                             (error_number == ECONNRESET || error_number == EPIPE);
+      if (by_agent_ && error_number != ETIMEDOUT) return connect_failed(ENOTCONN);
+      if (!was_there) return connect_failed(error_number != 0 ? error_number : ECONNRESET);
     }
     if (!(events & EPOLLOUT)) return;
+    if (by_agent_) return connected();
+  }
+  if (state_ == State::asking && side == Side::guest) {
+    if (!call_) return;
+    call_events_ |= events;
+    if (!call_->asked()) say_early();
+    return answered();
   }
   if (events & EPOLLPRI) flow_.urgent(side);
   if (events & EPOLLIN) flow_.readable(side);
   if (events & EPOLLOUT) flow_.writable(side);
   if (events & (EPOLLRDHUP | EPOLLHUP)) flow_.ended(side);
   if (events & EPOLLERR) flow_.broken(side);
-  if (state_ == State::flowing) return pump();
+  if (state_ == State::flowing) {
+    // It has said its end already, and now goes.
+    if (by_agent_ && side == Side::guest &&
+        flow_.state(Side::guest) != Flow::DirectionState::open &&
+        flow_.state(Side::client) != Flow::DirectionState::shut && agent_is_gone(guest_.fd.get()))
+      flow_.broken(Side::guest);
+    return pump();
+  }
   if (side == Side::guest) return connected();
+  if (state_ == State::asking && (events & EPOLLIN)) say_early();
   // The client is gone; one that has merely ended its direction still waits for an answer, and
   // what it sent before it went is still due.
   if ((events & EPOLLERR) && unread(client_.fd.get()) == 0) end(true);
@@ -302,14 +444,24 @@ void Connection::end(bool reset) {
 }
 
 ssize_t Connection::read(Side side, std::span<std::uint8_t> into) {
-  return recv(at(side).fd.get(), into.data(), into.size(), 0);
+  const int fd = at(side).fd.get();
+  const ssize_t got = recv(fd, into.data(), into.size(), 0);
+  if (got != 0 || !by_agent_ || side == Side::client) return got;
+  if (flow_.state(Side::client) == Flow::DirectionState::shut || !agent_is_gone(fd)) return 0;
+  errno = ECONNRESET;
+  return -1;
 }
 
 ssize_t Connection::write(Side side, std::span<const std::uint8_t> from) {
   return send(at(side).fd.get(), from.data(), from.size(), MSG_NOSIGNAL);
 }
 
+// To and from a guest's agent there is nothing to gain by it.
 ssize_t Connection::read(Side side, Pipe& into, std::size_t most) {
+  if (by_agent_) {
+    errno = EINVAL;
+    return -1;
+  }
   return splice(at(side).fd.get(), nullptr, into.in.get(), nullptr, most,
                 SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }
@@ -320,8 +472,9 @@ ssize_t Connection::write(Side side, Pipe& from, std::size_t count) {
 }
 
 int Connection::shut_down_write(Side side) {
-  // The second end is said by close().
-  if (flow_.state(side) == Flow::DirectionState::shut) return 0;
+  // The second end is said by close(), but to an agent.
+  const bool to_agent = by_agent_ && side == Side::guest;
+  if (flow_.state(side) == Flow::DirectionState::shut && !to_agent) return 0;
   return shutdown(at(side).fd.get(), SHUT_WR);
 }
 

@@ -6,10 +6,13 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "base/fd.h"
 #include "flow/flow.h"
+#include "relay/agent_call.h"
 #include "relay/context.h"
 #include "relay/loop.h"
 #include "wire/relay.h"
@@ -29,20 +32,26 @@ struct MovingConnection {
   Flow flow;                       // holds nothing
   std::uint32_t idle_timeout = 0;  // seconds; 0: none
   gint64 active = 0;               // when bytes were last carried
+  bool by_agent = false;
 
   // Nobody carries it any more.
   void reset();
 };
 
 // A client's connection and the one to the guest that is made for it. Until the guest answers
-// nothing is read from the client: what it sends early stays in its socket.
+// nothing is read from the client: what it sends early stays in its socket. To a guest's agent some
+// of it is said along with the request, and taken out of the socket when that was granted; but not
+// where another endpoint would be tried next, for then it might arrive twice.
+//
+// On an agent's connection each end is said by shutdown(SHUT_WR); close() alone is a reset.
 class Connection final : private FlowIo, private Task, private Timer {
  public:
   // What becomes of a connection, told to its forward. ended() comes once and last.
   class Owner {
    public:
     virtual ~Owner() = default;
-    virtual void reached_guest() = 0;
+    // By the endpoint at this place in the target's list.
+    virtual void reached_guest(std::size_t endpoint) = 0;
     virtual void missed_guest(int error_number) = 0;
     virtual void carried(std::uint64_t to_guest, std::uint64_t to_client) = 0;
     // It fits the other lane better: take_apart() it.
@@ -53,7 +62,7 @@ class Connection final : private FlowIo, private Task, private Timer {
 
   // Takes two descriptors of the budget that the caller has set aside.
   Connection(RelayContext& context, Owner& owner, std::shared_ptr<const RelayForward> forward,
-             Fd client);
+             std::shared_ptr<ForwardShare> share, Fd client);
   // One that comes from the other lane.
   Connection(RelayContext& context, Owner& owner, MovingConnection moved);
   ~Connection() override;
@@ -68,7 +77,7 @@ class Connection final : private FlowIo, private Task, private Timer {
   Place place;  // in its owner's list
 
  private:
-  enum class State : std::uint8_t { connecting, flowing, moved, ended };
+  enum class State : std::uint8_t { connecting, asking, flowing, moved, ended };
 
   // One of the two descriptors, as the loop sees it.
   struct End final : Handler {
@@ -89,11 +98,19 @@ class Connection final : private FlowIo, private Task, private Timer {
 
   End& at(Side side) { return side == Side::client ? client_ : guest_; }
   void ready(Side side, std::uint32_t events);
+  const RelayEndpoint& endpoint() const;
+  bool is_last_endpoint() const;
   void connect();
-  int try_connect(const RelayEndpoint& endpoint);
-  bool may_try_again();
+  int try_connect();
+  int try_connect(const SocketAddress& address);
+  bool try_again();
   void connected();
+  void ask();
+  void say_early();
+  void answered();
+  void discard_early(std::size_t count);
   void connect_failed(int error_number);
+  void reached();
   void pump();
   void resume();
   std::size_t step() const;
@@ -105,16 +122,22 @@ class Connection final : private FlowIo, private Task, private Timer {
 
   RelayContext& context_;
   Owner& owner_;
-  std::shared_ptr<const RelayForward> forward_;  // until the guest is reached
+  std::shared_ptr<const RelayForward> forward_;  // until the guest is reached, as the next four
+  std::shared_ptr<ForwardShare> share_;
+  std::optional<AgentAccess::Way> way_;
+  std::unique_ptr<AgentCall> call_;
+  std::uint32_t call_events_ = 0;  // of the guest's side, meanwhile
   End client_{*this, Side::client};
   End guest_{*this, Side::guest};
   Flow flow_;
-  std::uint32_t endpoint_ = 0;      // that is being tried
-  std::uint32_t idle_timeout_ = 0;  // seconds; 0: none
-  gint64 connect_until_ = 0;        // the endpoint that is being tried has this long
-  gint64 active_ = 0;               // when bytes were last carried
-  std::uint32_t misplaced_ = 0;     // bytes, or turns, that were for the other lane; in a row
-  bool no_delay_ = false;           // of the guest's side
+  std::uint32_t first_endpoint_ = 0;
+  std::uint32_t tried_endpoints_ = 0;  // in vain
+  std::uint32_t idle_timeout_ = 0;     // seconds; 0: none
+  gint64 connect_until_ = 0;           // the endpoint that is being tried has this long
+  gint64 active_ = 0;                  // when bytes were last carried
+  std::uint32_t misplaced_ = 0;        // bytes, or turns, that were for the other lane; in a row
+  bool no_delay_ = false;              // of the guest's side
+  bool by_agent_ = false;              // so is the guest reached
   State state_ = State::connecting;
 };
 

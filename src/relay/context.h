@@ -15,7 +15,7 @@ namespace vf {
 class RelayEvents {
  public:
   virtual ~RelayEvents() = default;
-  virtual void proven(const std::string& key) = 0;
+  virtual void proven(const std::string& key, std::size_t endpoint) = 0;
   virtual void failing(const std::string& key, int error_number) = 0;
 };
 

@@ -365,8 +365,8 @@ void ControlServer::retire() {
       context_);
 }
 
-void ControlServer::proven(const std::string& key) {
-  tell(RelayProven{key});
+void ControlServer::proven(const std::string& key, std::size_t endpoint) {
+  tell(RelayProven{key, static_cast<std::uint8_t>(endpoint)});
 }
 
 void ControlServer::failing(const std::string& key, int error_number) {

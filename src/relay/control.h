@@ -37,7 +37,7 @@ class ControlServer final : public RelayEvents, private Guests::Outlet {
   // True when another relay has taken over.
   bool retired() const { return retired_; }
 
-  void proven(const std::string& key) override;
+  void proven(const std::string& key, std::size_t endpoint) override;
   void failing(const std::string& key, int error_number) override;
 
  private:

@@ -134,8 +134,8 @@ class Crew::Hand final : public Lane, private RelayEvents {
     });
   }
 
-  void proven(const std::string& key) override {
-    tell([&events = events_, key] { events.proven(key); });
+  void proven(const std::string& key, std::size_t endpoint) override {
+    tell([&events = events_, key, endpoint] { events.proven(key, endpoint); });
   }
   void failing(const std::string& key, int error_number) override {
     tell([&events = events_, key, error_number] { events.failing(key, error_number); });
@@ -258,7 +258,7 @@ ServedAdd Crew::admit(RelayAdd add) {
   const auto before = entries_.find(key);
   if (before != entries_.end()) {
     const RelayForward& old = before->second.forward;
-    if (old.target != add.forward.target) before->second.share->proven = false;
+    if (old.target != add.forward.target) before->second.share->new_target();
     // What streams and datagrams share is nothing.
     if (old.protocol != add.forward.protocol) remove({key, RelayRemoval::drain});
   }
@@ -276,7 +276,7 @@ bool Crew::redefine(const RelayUpdate& update) {
   const auto found = entries_.find(update.forward.key);
   if (found == entries_.end()) return false;
   Entry& entry = found->second;
-  if (entry.forward.target != update.forward.target) entry.share->proven = false;
+  if (entry.forward.target != update.forward.target) entry.share->new_target();
   entry.forward = update.forward;
   return true;
 }
@@ -314,7 +314,7 @@ const Crew::Entry* Crew::after(const std::string& key) const {
 }
 
 Result<RelayHeld> Crew::Entry::held() const {
-  RelayHeld held{forward, share->proven, {}, {}};
+  RelayHeld held{forward, share->proven, {}, {}, share->endpoint};
   for (const Listener::Socket& listener : listeners) {
     Fd duplicate(fcntl(listener->get(), F_DUPFD_CLOEXEC, 0));
     if (!duplicate) return Unexpected(system_error(errno, "fcntl"));
@@ -329,9 +329,11 @@ std::size_t Crew::draining() {
   return draining_.size();
 }
 
-void Crew::mark_proven(const std::string& key) {
+void Crew::mark_proven(const std::string& key, std::uint8_t endpoint) {
   const auto found = entries_.find(key);
-  if (found != entries_.end()) found->second.share->proven = true;
+  if (found == entries_.end()) return;
+  found->second.share->endpoint = endpoint;
+  found->second.share->proven = true;
 }
 
 void Crew::counters(std::function<void(std::vector<RelayCounters>)> done) {

@@ -69,7 +69,7 @@ class Crew final {
   // keys begin with.
   std::shared_ptr<DomainShare> domain(const std::string& uuid);
   // As another relay has seen it, of a forward that is committed.
-  void mark_proven(const std::string& key);
+  void mark_proven(const std::string& key, std::uint8_t endpoint);
 
   // The counters of every forward, in order of key.
   void counters(std::function<void(std::vector<RelayCounters>)> done);

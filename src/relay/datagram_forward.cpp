@@ -325,7 +325,7 @@ void DatagramForward::answer(Client& client) {
   if (received <= 0) return;
   if (received < small_batch) context_.hurry->note(context_.loop.now());
   touch(client);
-  if (!std::exchange(client.answered, true)) reached();
+  if (!std::exchange(client.answered, true)) reached(client.endpoint);
   DatagramRoute route{client.socket.fd(), &client.address};
   if (client.has_v4_source()) route.from_v4 = &client.source_v4;
   if (client.has_v6_source()) route.from_v6 = &client.source_v6;

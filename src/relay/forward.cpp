@@ -46,29 +46,62 @@ RelayCounters Forward::counters() const {
   return counters;
 }
 
-void Forward::reached() {
+// The same again is no news, but that a failure is over.
+void Forward::reached(std::size_t endpoint) {
   untold_failure_ = 0;
-  if (share_->proven || share_->proven.exchange(true)) return;
-  context_.events.proven(key());
+  share_->preference.worked(endpoint, context_.loop.now());
+  const bool proven = share_->proven;
+  if (proven && share_->endpoint == endpoint) {
+    untold_endpoint_.reset();
+    return;
+  }
+  if (!proven || may_tell(told_proven_)) return tell_proven(endpoint);
+  untold_endpoint_ = endpoint;
+  arm(std::chrono::microseconds(told_proven_ + G_USEC_PER_SEC - context_.loop.now()));
 }
 
 void Forward::missed(int error_number) {
   ++counters_.failures;
+  untold_endpoint_.reset();
   if (may_tell(told_failing_)) return tell_failing(error_number);
   untold_failure_ = error_number;
   arm(std::chrono::microseconds(told_failing_ + G_USEC_PER_SEC - context_.loop.now()));
 }
 
 void Forward::expired() {
+  if (const auto endpoint = std::exchange(untold_endpoint_, {})) {
+    told_proven_ = context_.loop.now();
+    tell_proven(*endpoint);
+  }
   if (untold_failure_ == 0) return;
   told_failing_ = context_.loop.now();
   tell_failing(untold_failure_);
+}
+
+void Forward::tell_proven(std::size_t endpoint) {
+  const auto told = static_cast<std::uint8_t>(endpoint);
+  const bool same = share_->endpoint.exchange(told) == told;
+  if (share_->proven.exchange(true) && same) return;
+  untold_endpoint_.reset();
+  context_.events.proven(key(), endpoint);
 }
 
 void Forward::tell_failing(int error_number) {
   untold_failure_ = 0;
   share_->proven = false;
   context_.events.failing(key(), error_number);
+}
+
+std::uint32_t EndpointPreference::first(std::size_t endpoints, gint64 now) {
+  const std::uint32_t preferred = preferred_;
+  if (preferred == 0 || preferred >= endpoints) return 0;
+  gint64 until = until_;
+  if (now < until) return preferred;
+  return until_.compare_exchange_strong(until, now + lasts) ? 0 : preferred;
+}
+
+void EndpointPreference::worked(std::size_t endpoint, gint64 now) {
+  if (preferred_.exchange(static_cast<std::uint32_t>(endpoint)) != endpoint) until_ = now + lasts;
 }
 
 bool Forward::may_tell(gint64& told) const {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,11 +25,33 @@ struct DomainShare {
   AgentAccess agent;
 };
 
+// Which endpoint of its target a connection of a forward tries first: the one that worked where one
+// before it did not. Now and then one connection tries the first again. Any thread.
+class EndpointPreference {
+ public:
+  static constexpr gint64 lasts = 10 * G_USEC_PER_SEC;
+
+  // `now` as g_get_monotonic_time().
+  std::uint32_t first(std::size_t endpoints, gint64 now);
+  void worked(std::size_t endpoint, gint64 now);
+  void forget() { preferred_ = 0; }
+
+ private:
+  std::atomic<std::uint32_t> preferred_{0};
+  std::atomic<gint64> until_{0};
+};
+
 // What all threads of the relay know together of one forward.
 struct ForwardShare {
   std::atomic<std::uint32_t> connections{0};
   std::atomic<bool> proven{false};
+  std::atomic<std::uint8_t> endpoint{0};  // that the daemon was told
+  EndpointPreference preference;
   std::shared_ptr<DomainShare> domain = std::make_shared<DomainShare>();
+  void new_target() {
+    proven = false;
+    preference.forget();
+  }
   std::atomic<bool> cut{false};  // removed: connections on their way between threads end as well
 };
 
@@ -63,7 +86,7 @@ class Forward : private Timer {
 
   // The words for the guest's answer or the lack of it. An event a second, not one for each
   // connection to a guest that flickers; the last word is told.
-  void reached();
+  void reached(std::size_t endpoint);
   void missed(int error_number);
   // Once a second at most.
   bool may_tell(gint64& told) const;
@@ -77,8 +100,11 @@ class Forward : private Timer {
 
  private:
   void expired() override;  // the second after a told failure is over
+  void tell_proven(std::size_t endpoint);
   void tell_failing(int error_number);
 
+  gint64 told_proven_ = 0;
+  std::optional<std::size_t> untold_endpoint_;
   gint64 told_failing_ = 0;
   int untold_failure_ = 0;  // errno of the last connection, where it came too soon to be told
 };

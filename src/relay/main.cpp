@@ -198,10 +198,10 @@ int serve_daemon(Fd control, std::size_t threads, Succession* succession = nullp
   if (!server) return fail(server.error().message);
   auto crew = engine.crew(threads, **server);
   if (!crew) return fail(crew.error().message);
-  std::vector<std::string> proven;
+  std::vector<std::pair<std::string, std::uint8_t>> proven;
   if (succession)
     for (RelayHeld& held : succession->take_forwards()) {
-      if (held.proven) proven.push_back(held.forward.key);
+      if (held.proven) proven.emplace_back(held.forward.key, held.endpoint);
       const auto staged =
           (*crew)->stage(RelayAdd{std::move(held.forward), std::move(held.listeners)});
       if (!staged) return fail(staged.error().message);
@@ -209,8 +209,8 @@ int serve_daemon(Fd control, std::size_t threads, Succession* succession = nullp
   engine.confine();
   log_line(LogLevel::info, "confined" + engine.confinement());
   (*crew)->commit([&] {
-    for (const std::string& key : proven)
-      (*crew)->mark_proven(key);
+    for (const auto& [key, endpoint] : proven)
+      (*crew)->mark_proven(key, endpoint);
     if (succession) succession->retire_predecessor();
     (*server)->serve(**crew);
     log_line(LogLevel::info, "relay ready pid=" + std::to_string(getpid()) +

@@ -37,7 +37,7 @@ Result<StandaloneForwards> standalone_forwards(const std::vector<std::string>& a
 // Failures go to the log.
 class StandaloneEvents final : public RelayEvents {
  public:
-  void proven(const std::string&) override {}
+  void proven(const std::string&, std::size_t) override {}
   void failing(const std::string& key, int error_number) override;
 };
 

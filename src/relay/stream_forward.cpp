@@ -60,7 +60,7 @@ void StreamForward::client(Fd socket) {
     return;
   }
   Connection::Owner& owner = *this;
-  begin(std::make_unique<Connection>(context_, owner, definition_, std::move(socket)));
+  begin(std::make_unique<Connection>(context_, owner, definition_, share_, std::move(socket)));
 }
 
 void StreamForward::take(MovingConnection connection) {

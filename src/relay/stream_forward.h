@@ -32,7 +32,7 @@ class StreamForward final : public Forward, private Connection::Owner {
   void client(Fd socket);
   // Takes a place for a connection; the bound that leaves none, if so.
   std::string take_place();
-  void reached_guest() override { reached(); }
+  void reached_guest(std::size_t endpoint) override { reached(endpoint); }
   void missed_guest(int error_number) override { missed(error_number); }
   void carried(std::uint64_t to_guest, std::uint64_t to_client) override;
   void changes_lane(Connection& connection) override;

@@ -61,7 +61,7 @@ class CrewTest : public testing::Test, private RelayEvents {
   }
   bool refused(const Endpoint& host) { return !connected_socket(host) && errno == ECONNREFUSED; }
 
-  void proven(const std::string& key) override { ++proven_[key]; }
+  void proven(const std::string& key, std::size_t) override { ++proven_[key]; }
   void failing(const std::string& key, int) override { ++failing_[key]; }
 
   Fd target_ = listening_socket();

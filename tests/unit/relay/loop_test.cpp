@@ -20,7 +20,7 @@ using namespace test;
 
 TEST(RelayLoop, WithoutDescriptorsAcceptingPausesAndResumes) {
   struct NoEvents final : RelayEvents {
-    void proven(const std::string&) override {}
+    void proven(const std::string&, std::size_t) override {}
     void failing(const std::string&, int) override {}
   } events;
   const Fd target = listening_socket();
@@ -100,7 +100,7 @@ TEST(RelayLoop, SlowTasksLetOthersInBetween) {
 
 TEST(RelayLoop, IdleItSleeps) {
   struct NoEvents final : RelayEvents {
-    void proven(const std::string&) override {}
+    void proven(const std::string&, std::size_t) override {}
     void failing(const std::string&, int) override {}
   } events;
   auto loop = Loop::create(nullptr);

@@ -161,7 +161,7 @@ TEST_F(RelayTest, TheNextEndpointIsTried) {
   EXPECT_TRUE(send_all(pair.client, "x"));
   EXPECT_EQ(receive(pair.guest, 1), "x");
   ASSERT_TRUE(relay_.events.wait_for(1));
-  EXPECT_EQ(relay_.events.all(), std::vector<std::string>{"proven a"});
+  EXPECT_EQ(relay_.events.all(), std::vector<std::string>{"proven a by 1"});
 }
 
 TEST_F(RelayTest, ProvenOnceAndAgainAfterAFailure) {

@@ -29,7 +29,9 @@ namespace vf::test {
 // Events as they come, to wait for.
 class EventLog final : public RelayEvents {
  public:
-  void proven(const std::string& key) override { add("proven " + key); }
+  void proven(const std::string& key, std::size_t endpoint) override {
+    add("proven " + key + (endpoint == 0 ? "" : " by " + std::to_string(endpoint)));
+  }
   void failing(const std::string& key, int error_number) override {
     add("failing " + key + ' ' + std::to_string(error_number));
   }
@@ -108,11 +110,12 @@ class RelayThread {
     serve(std::move(forward), std::move(listener));
     return host;
   }
-  void serve(RelayForward forward, Fd listener) {
-    ServedAdd addition{std::move(forward),
-                       std::make_shared<ForwardShare>(),
-                       {std::make_shared<const Fd>(std::move(listener))}};
+  std::shared_ptr<ForwardShare> serve(RelayForward forward, Fd listener) {
+    auto share = std::make_shared<ForwardShare>();
+    ServedAdd addition{
+        std::move(forward), share, {std::make_shared<const Fd>(std::move(listener))}};
     call([&](ServedForwards& table, Loop&) { table.apply(std::move(addition)); });
+    return share;
   }
   void remove(const std::string& key, RelayRemoval removal) {
     call([&](ServedForwards& table, Loop&) { table.apply(RelayRemove{key, removal}); });
