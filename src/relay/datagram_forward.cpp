@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "relay/agent_datagrams.h"
 #include "relay/log.h"
 
 namespace vf {
@@ -27,6 +28,8 @@ constexpr std::uint32_t usual_max_clients = 4096;
 constexpr int kernel_buffer_bytes = 1 << 20;
 // A batch this small is somebody who waits for an answer.
 constexpr int small_batch = 8;
+// Of an agent that has gone, in microseconds.
+constexpr gint64 look_again_after = G_USEC_PER_SEC / 4;
 
 int option(int fd, int name) {
   int value = 0;
@@ -107,13 +110,27 @@ class DatagramForward::Socket final : public Handler {
   bool watched_ = false;
 };
 
-class DatagramForward::Client final : public Handler {
+class DatagramForward::Client final : public Handler, private AgentDatagrams::Owner {
  public:
   Client(DatagramForward& owner, Socket& its_socket, const Key& its_key)
       : key(its_key), socket(its_socket), owner_(owner) {}
 
   void ready(std::uint32_t) override {
     if (guest) owner_.answer(*this);
+  }
+  // By the guest's agent. 0, or why not.
+  int connect(const AgentEndpoint& target) {
+    AgentDatagrams::Owner& owner = *this;
+    agent = std::make_unique<AgentDatagrams>(owner_.context_, owner_.share_->domain->agent, owner);
+    const int error_number = agent->start(target);
+    if (error_number != 0) disconnect();
+    return error_number == EAGAIN ? ENOTCONN : error_number;
+  }
+  void disconnect() {
+    guest.reset();
+    if (!agent) return;
+    agent->stop();
+    owner_.context_.loop.retire(std::move(agent));
   }
   bool has_v4_source() const {
     return socket.tells_address && address.storage.ss_family == AF_INET;
@@ -127,7 +144,11 @@ class DatagramForward::Client final : public Handler {
   SocketAddress address;
   in_pktinfo source_v4{};
   in6_pktinfo source_v6{};
+  // One of them, or neither for a while where an agent has gone.
   Fd guest;
+  std::unique_ptr<AgentDatagrams> agent;
+  gint64 tried = 0;                             // to connect again
+  bool forgotten = false;                       // but still in the turn's hands
   std::shared_ptr<const RelayForward> forward;  // that `endpoint` is of
   std::uint32_t endpoint = 0;
   bool answered = false;
@@ -136,6 +157,14 @@ class DatagramForward::Client final : public Handler {
   Clients::iterator place;
 
  private:
+  void came(std::span<const std::uint8_t> datagram) override {
+    if (!forgotten) owner_.answer(*this, datagram);
+  }
+  void failed(int error_number) override {
+    disconnect();
+    if (!forgotten) owner_.refused(*this, error_number);
+  }
+
   DatagramForward& owner_;
 };
 
@@ -207,8 +236,20 @@ void DatagramForward::receive(Socket& socket) {
   for (std::size_t i = 0; i < count; ++i) {
     Client* const client = clients[i];
     if (!client) continue;
-    if (!client->guest) {  // it has made room for a later one of this batch
+    if (client->forgotten) {  // it has made room for a later one of this batch
       lost(1, ENOBUFS);
+      continue;
+    }
+    if (!has_way(*client)) {
+      lost(1, ENOTCONN);
+      continue;
+    }
+    if (client->agent) {
+      for (std::size_t j = i; j < count; ++j)
+        if (clients[j] == client) {
+          put(*client, batch.datagram(j));
+          clients[j] = nullptr;
+        }
       continue;
     }
     DatagramWriter writer({client->guest.get()}, client->segments);
@@ -274,15 +315,40 @@ DatagramForward::Client* DatagramForward::new_client(Socket& socket, const Key& 
   ++counters_.connections;
   client.active = context_.loop.now();
   if (clients_.size() == 1) idle_timer_.arm(std::chrono::microseconds(idle_time()));
-  for (int error_number = 0; !connect(client);) {
-    error_number = errno;
-    if (++client.endpoint < client.forward->target.endpoints.size()) continue;
-    client.endpoint = 0;
+  const std::size_t endpoints = definition_->target.endpoints.size();
+  client.endpoint = share_->preference.first(endpoints, client.active);
+  for (std::size_t tries = 1; !connect(client); ++tries) {
+    const int error_number = errno;
+    client.endpoint = static_cast<std::uint32_t>((client.endpoint + 1) % endpoints);
+    if (tries < endpoints) continue;
     forget(client);
     missed(error_number);
     return nullptr;
   }
   return &client;
+}
+
+// An agent that has gone is looked for again, at most every now and then.
+bool DatagramForward::has_way(Client& client) {
+  if (client.guest || client.agent) return true;
+  const gint64 now = context_.loop.now();
+  if (now - client.tried < look_again_after) return false;
+  client.tried = now;
+  return connect(client);
+}
+
+// On a stream there are no runs.
+void DatagramForward::put(Client& client, const DatagramBatch::Datagram& run) {
+  auto left = run.bytes;
+  do {
+    const std::size_t most = run.segment != 0 ? run.segment : left.size();
+    const auto datagram = left.first(std::min(most, left.size()));
+    left = left.subspan(datagram.size());
+    if (client.agent && client.agent->put(datagram))
+      counters_.bytes_in += datagram.size();
+    else
+      lost(1, ENOBUFS);
+  } while (!left.empty());
 }
 
 // A descriptor and a place in the table, of the client that has been silent for longest if need be.
@@ -299,8 +365,12 @@ bool DatagramForward::take_place() {
 
 // To its endpoint; false and errno.
 bool DatagramForward::connect(Client& client) {
-  const auto* const endpoint =
-      std::get_if<Endpoint>(&client.forward->target.endpoints[client.endpoint]);
+  const RelayEndpoint& any = client.forward->target.endpoints[client.endpoint];
+  if (const auto* const target = std::get_if<AgentEndpoint>(&any)) {
+    errno = client.connect(*target);
+    return errno == 0;
+  }
+  const auto* const endpoint = std::get_if<Endpoint>(&any);
   if (!endpoint) {
     errno = EPROTONOSUPPORT;
     return false;
@@ -324,14 +394,28 @@ void DatagramForward::answer(Client& client) {
   if (received < 0 && errno != EAGAIN) return refused(client, errno);
   if (received <= 0) return;
   if (received < small_batch) context_.hurry->note(context_.loop.now());
-  touch(client);
-  if (!std::exchange(client.answered, true)) reached(client.endpoint);
+  DatagramWriter writer(way_to(client), client.socket.segments);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(received); ++i)
+    writer.put(batch.datagram(i));
+  answered(client, writer);
+}
+
+void DatagramForward::answer(Client& client, std::span<const std::uint8_t> datagram) {
+  DatagramWriter writer(way_to(client), client.socket.segments);
+  writer.put({datagram, 0});
+  answered(client, writer);
+}
+
+DatagramRoute DatagramForward::way_to(const Client& client) {
   DatagramRoute route{client.socket.fd(), &client.address};
   if (client.has_v4_source()) route.from_v4 = &client.source_v4;
   if (client.has_v6_source()) route.from_v6 = &client.source_v6;
-  DatagramWriter writer(route, client.socket.segments);
-  for (std::size_t i = 0; i < static_cast<std::size_t>(received); ++i)
-    writer.put(batch.datagram(i));
+  return route;
+}
+
+void DatagramForward::answered(Client& client, DatagramWriter& writer) {
+  touch(client);
+  if (!std::exchange(client.answered, true)) reached(client.endpoint);
   writer.flush();
   counters_.bytes_out += writer.bytes();
   if (writer.lost() > 0) lost(writer.lost(), writer.error_number());
@@ -341,12 +425,13 @@ void DatagramForward::answer(Client& client) {
 void DatagramForward::refused(Client& client, int error_number) {
   const auto& endpoints = client.forward->target.endpoints;
   if (!client.answered && endpoints.size() > 1) {
-    client.guest.reset();
-    for (std::size_t tries = 0; tries < endpoints.size() && !client.guest; ++tries) {
+    client.disconnect();
+    for (std::size_t tries = 0; tries < endpoints.size() && !client.guest && !client.agent;
+         ++tries) {
       client.endpoint = static_cast<std::uint32_t>((client.endpoint + 1) % endpoints.size());
       connect(client);
     }
-    if (!client.guest) forget(client);
+    if (!client.guest && !client.agent) forget(client);
   }
   missed(error_number);
 }
@@ -366,7 +451,8 @@ void DatagramForward::touch(Client& client) {
 
 // Its socket is closed at once; the rest is there until the turn is over.
 void DatagramForward::forget(Client& client) {
-  client.guest.reset();
+  client.forgotten = true;
+  client.disconnect();
   context_.descriptors.give_back(1);
   by_key_.erase(client.key);
   auto owned = std::move(*client.place);

@@ -13,11 +13,14 @@
 //
 // Where the guest answers that nobody listens, and has not answered a client before, the client's
 // next datagram goes to the next endpoint of the target.
+//
+// To what a guest's agent reaches, each client has a stream to the agent.
 
 #pragma once
 
 #include <list>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -72,7 +75,12 @@ class DatagramForward final : public Forward {
   Client* client_of(Socket& socket, const DatagramBatch& batch, std::size_t index);
   Client* new_client(Socket& socket, const Key& key, const DatagramBatch& batch, std::size_t index);
   bool take_place();
+  bool has_way(Client& client);
+  void put(Client& client, const DatagramBatch::Datagram& run);
   void answer(Client& client);
+  void answer(Client& client, std::span<const std::uint8_t> datagram);
+  static DatagramRoute way_to(const Client& client);
+  void answered(Client& client, DatagramWriter& writer);
   bool connect(Client& client);
   void refused(Client& client, int error_number);
   void lost(std::uint64_t datagrams, int error_number);
