@@ -127,20 +127,28 @@ Result<XmlDocument> editable(std::string_view xml) {
   return *std::move(document);
 }
 
+bool is_element(const xmlNode* node, std::string_view name) {
+  return node->type == XML_ELEMENT_NODE && !node->ns && view(node->name) == name;
+}
+
 bool is_forward(const xmlNode* node) {
-  return node->type == XML_ELEMENT_NODE && !node->ns && view(node->name) == "forward";
+  return is_element(node, "forward");
+}
+
+RawElement raw_element(const xmlNode* element) {
+  RawElement raw{.name = std::string(view(element->name))};
+  for (const xmlAttr* attribute = element->properties; attribute; attribute = attribute->next)
+    if (!attribute->ns)
+      raw.attributes.push_back(
+          {.name = std::string(view(attribute->name)), .value = attribute_value(attribute)});
+  return raw;
 }
 
 // The identity of a forward in an unprefixed document, also of one that is wrong where it can be
 // told; else empty.
 std::string identity_of(const xmlNode* element) {
-  RawElement raw{.name = "forward"};
-  for (const xmlAttr* attribute = element->properties; attribute; attribute = attribute->next)
-    if (!attribute->ns)
-      raw.attributes.push_back(
-          {.name = std::string(view(attribute->name)), .value = attribute_value(attribute)});
   std::vector<DefinitionError> errors;
-  const auto forward = read_forward(raw, errors);
+  const auto forward = read_forward(raw_element(element), errors);
   if (forward) return forward->identity();
   return errors.empty() ? std::string() : errors.front().identity;
 }
@@ -167,6 +175,102 @@ xmlNode* new_forward(xmlNode* root, const ForwardDefinition& forward) {
   if (!element) std::abort();
   set_attributes(element, forward_attributes(), forward);
   return element;
+}
+
+xmlNode* child_named(xmlNode* parent, std::string_view name) {
+  for (xmlNode* child = parent->children; child; child = child->next)
+    if (is_element(child, name)) return child;
+  return nullptr;
+}
+
+xmlNode* new_element(xmlNode* near, const char* name) {
+  xmlNode* element = xmlNewDocNode(near->doc, nullptr, xml_text(name), nullptr);
+  if (!element) std::abort();
+  return element;
+}
+
+// Puts `element` behind `before`, or first where that is null, on a line of its own where its
+// parent has lines.
+void insert(xmlNode* parent, xmlNode* before, xmlNode* element, const std::string& indent) {
+  if (!parent->children) {
+    xmlAddChild(parent, xmlNewDocText(parent->doc, xml_text(("\n" + indent + "  ").c_str())));
+    xmlAddChild(parent, element);
+    xmlAddChild(parent, xmlNewDocText(parent->doc, xml_text(("\n" + indent).c_str())));
+    return;
+  }
+  xmlNode* space = before ? before->prev : parent->children;
+  if (before)
+    xmlAddNextSibling(before, element);
+  else
+    xmlAddPrevSibling(parent->children, element);
+  if (is_blank(space)) xmlAddPrevSibling(element, xmlDocCopyNode(space, parent->doc, 1));
+}
+
+// What stands in front of the element in its line.
+std::string indent_of(const xmlNode* element) {
+  if (!is_blank(element->prev)) return {};
+  const std::string_view space = view(element->prev->content);
+  const std::size_t line = space.rfind('\n');
+  return line == std::string_view::npos ? std::string() : std::string(space.substr(line + 1));
+}
+
+// The <auto>, or a new one that leaves the switch as it is without any.
+xmlNode* automatic_of(xmlNode* root) {
+  if (xmlNode* automatic = child_named(root, "auto")) return automatic;
+  xmlNode* last = nullptr;
+  for (xmlNode* child = root->children; child; child = child->next)
+    if (is_forward(child)) last = child;
+  xmlNode* automatic = new_element(root, "auto");
+  xmlNewProp(automatic, xml_text("enabled"), xml_text("policy"));
+  insert(root, last, automatic, "");
+  return automatic;
+}
+
+// A rule as with_block_added() makes it.
+std::optional<AutoRule> marked_block(const xmlNode* node) {
+  if (!is_element(node, "rule")) return std::nullopt;
+  std::vector<DefinitionError> errors;
+  auto rule = read_rule(raw_element(node), errors);
+  if (!rule || !rule->marked || rule->action != RuleAction::block || !rule->guest_port)
+    return std::nullopt;
+  const AutoRule made{.action = RuleAction::block,
+                      .guest_port = rule->guest_port,
+                      .protocol = rule->protocol,
+                      .marked = true};
+  if (*rule != made) return std::nullopt;
+  return rule;
+}
+
+xmlNode* new_block(xmlNode* near, Protocol protocol, PortRange ports) {
+  xmlNode* element = new_element(near, "rule");
+  set_attributes(
+      element, rule_attributes(),
+      AutoRule{
+          .action = RuleAction::block, .guest_port = ports, .protocol = protocol, .marked = true});
+  return element;
+}
+
+// An <auto> that says nothing: without it the policy decides as well.
+bool says_nothing(const xmlNode* automatic) {
+  const RawElement raw = raw_element(automatic);
+  const bool policy = raw.attributes.size() == 1 && raw.attributes[0].name == "enabled" &&
+                      raw.attributes[0].value == "policy";
+  if (!policy || automatic->properties->next) return false;
+  for (const xmlNode* child = automatic->children; child; child = child->next)
+    if (!is_blank(child)) return false;
+  return true;
+}
+
+// The edited document; empty when nothing is left of it.
+Result<std::string> written(xmlNode* root) {
+  if (!has_content(root)) return std::string();
+  if (is_blank(root->children) && !root->children->next) remove_with_space(root->children);
+  std::string result = element_text(root);
+  if (result.size() > DefinitionLimits::document_bytes)
+    return Unexpected(ErrorCode::invalid_argument,
+                      "the metadata would be larger than " +
+                          std::to_string(DefinitionLimits::document_bytes) + " bytes");
+  return result;
 }
 
 }  // namespace
@@ -203,12 +307,7 @@ Result<std::string> with_forward_added(std::string_view xml, const ForwardDefini
     xmlAddPrevSibling(root->children, element);
     if (is_blank(space)) xmlAddPrevSibling(element, xmlDocCopyNode(space, root->doc, 1));
   }
-  std::string result = element_text(root);
-  if (result.size() > DefinitionLimits::document_bytes)
-    return Unexpected(ErrorCode::invalid_argument,
-                      "the metadata would be larger than " +
-                          std::to_string(DefinitionLimits::document_bytes) + " bytes");
-  return result;
+  return written(root);
 }
 
 Result<std::string> with_forward_removed(std::string_view xml, std::string_view identity) {
@@ -229,9 +328,96 @@ Result<std::string> with_forward_removed(std::string_view xml, std::string_view 
   if (!removed)
     return Unexpected(ErrorCode::no_such_forward,
                       "the metadata has no forward \"" + printable(identity, 160) + '"');
-  if (!has_content(root)) return std::string();
-  if (is_blank(root->children) && !root->children->next) remove_with_space(root->children);
-  return element_text(root);
+  return written(root);
+}
+
+Result<std::string> with_block_added(std::string_view xml, Protocol protocol, PortRange ports) {
+  auto document = editable(xml);
+  if (!document) return Unexpected(std::move(document).error());
+  xmlNode* root = document->root();
+  leave_namespace(root);
+  std::size_t rules = 0;
+  bool in_front = true;
+  if (xmlNode* automatic = child_named(root, "auto"))
+    for (const xmlNode* child = automatic->children; child; child = child->next) {
+      if (!is_element(child, "rule")) continue;
+      ++rules;
+      const auto block = marked_block(child);
+      in_front = in_front && block;
+      // Other rules in front of it could forward the port.
+      if (in_front && block->protocol == protocol && block->guest_port->contains(ports.low()) &&
+          block->guest_port->contains(ports.high()))
+        return std::string(xml);
+    }
+  if (rules >= DefinitionLimits::rules)
+    return Unexpected(ErrorCode::invalid_argument, "the metadata has " + std::to_string(rules) +
+                                                       " rules already, the most there can be");
+  xmlNode* automatic = automatic_of(root);
+  insert(automatic, nullptr, new_block(root, protocol, ports), indent_of(automatic));
+  return written(root);
+}
+
+Result<std::string> with_block_removed(std::string_view xml, Protocol protocol, PortRange ports) {
+  auto document = editable(xml);
+  if (!document) return Unexpected(std::move(document).error());
+  xmlNode* root = document->root();
+  leave_namespace(root);
+  xmlNode* automatic = child_named(root, "auto");
+  bool removed = false;
+  std::size_t rules = 0;
+  for (xmlNode* child = automatic ? automatic->children : nullptr; child;) {
+    xmlNode* next = child->next;
+    rules += is_element(child, "rule");
+    const auto block = marked_block(child);
+    if (block && block->protocol == protocol && block->guest_port->low() <= ports.high() &&
+        ports.low() <= block->guest_port->high()) {
+      // What it blocks besides stays blocked.
+      if (ports.high() < block->guest_port->high()) {
+        const auto above =
+            PortRange::from(*Port::from(ports.high().number() + 1u), block->guest_port->high());
+        insert(automatic, child, new_block(root, protocol, *above), "");
+        ++rules;
+      }
+      if (block->guest_port->low() < ports.low()) {
+        const auto below =
+            PortRange::from(block->guest_port->low(), *Port::from(ports.low().number() - 1u));
+        insert(automatic, child, new_block(root, protocol, *below), "");
+        ++rules;
+      }
+      remove_with_space(child);
+      --rules;
+      removed = true;
+    }
+    child = next;
+  }
+  if (!removed) return std::string(xml);
+  if (rules > DefinitionLimits::rules)
+    return Unexpected(ErrorCode::invalid_argument,
+                      "the metadata would have more rules than there can be");
+  if (says_nothing(automatic))
+    remove_with_space(automatic);
+  else if (is_blank(automatic->children) && !automatic->children->next)
+    remove_with_space(automatic->children);
+  return written(root);
+}
+
+Result<std::string> with_automatic(std::string_view xml, AutoMode mode) {
+  auto document = editable(xml);
+  if (!document) return Unexpected(std::move(document).error());
+  xmlNode* root = document->root();
+  leave_namespace(root);
+  xmlNode* automatic = child_named(root, "auto");
+  if (!automatic && mode == AutoMode::policy) return std::string(xml);
+  if (automatic) {
+    std::vector<DefinitionError> errors;
+    const auto read = read_auto(raw_element(automatic), errors);
+    if (read && read->enabled == mode) return std::string(xml);
+  } else {
+    automatic = automatic_of(root);
+  }
+  xmlSetProp(automatic, xml_text("enabled"), xml_text(std::string(text(mode)).c_str()));
+  if (says_nothing(automatic)) remove_with_space(automatic);
+  return written(root);
 }
 
 std::string write_definitions(const Definitions& definitions) {

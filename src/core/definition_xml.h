@@ -60,11 +60,14 @@ Result<std::string> with_forward_added(std::string_view xml, const ForwardDefini
 // can go. NoSuchForward when no forward has that identity.
 Result<std::string> with_forward_removed(std::string_view xml, std::string_view identity);
 
-// Blocks the ports by a marked rule in front of all others, and takes such rules away again;
-// neither switches automatic forwarding on or off. The text itself where there is nothing to
-// change.
+// Blocks the ports by a marked rule in front of all others, and takes ports out of such rules
+// again; neither switches automatic forwarding on or off. The text itself where there is nothing to
+// change. InvalidArgument as above, and for more rules than a document may have.
 Result<std::string> with_block_added(std::string_view xml, Protocol protocol, PortRange ports);
 Result<std::string> with_block_removed(std::string_view xml, Protocol protocol, PortRange ports);
+
+// Sets `enabled` of <auto>. An <auto> that would say no more than that the policy decides goes.
+Result<std::string> with_automatic(std::string_view xml, AutoMode mode);
 
 // The whole as a new document with our namespace as the default, attributes at their defaults left
 // out.

@@ -63,6 +63,28 @@ struct ForwardCounters {
   std::uint64_t bytes_out = 0;    // from the guest to clients
 };
 
+// A port that a guest has open, and what became of it: see DetectedPort. Names and texts are the
+// guest's.
+struct PortView {
+  std::string domain;  // name of the domain
+  std::string uuid;    // of the domain
+  std::string id;      // unique within the domain: DetectedPort::id()
+  Protocol protocol = Protocol::tcp;
+  std::optional<Port> port;          // always there
+  std::vector<IpAddress> addresses;  // where it listens
+  std::optional<ProcessView> process;
+  std::optional<std::uint32_t> user_id;
+  std::string container;
+  DetectedState state = DetectedState::ignored;
+  std::optional<std::uint32_t> rule;  // number of the rule that decided, from 1
+  std::string reason;                 // never empty unless it is forwarded
+  std::string forward;                // id of its forward; empty: none
+  PortSource source = PortSource::agent;
+  bool notify = true;  // the rule's, for the desktop
+  bool open = false;
+  friend bool operator==(const PortView&, const PortView&) = default;
+};
+
 struct DomainView {
   std::string uuid;
   std::string name;
@@ -70,6 +92,11 @@ struct DomainView {
   bool active = false;
   bool persistent = true;
   std::vector<std::string> problems;  // of its metadata, one line each
+  bool automatic = false;             // whether ports are forwarded by themselves
+  // Who tells of the guest's ports: "connected" (our agent), "qemu-agent", or why nobody does, as
+  // xml/org.virtforward1.xml lists the words; empty while it does not run.
+  std::string guest_agent = {};
+  std::string guest_agent_reason = {};
   friend bool operator==(const DomainView&, const DomainView&) = default;
 };
 

@@ -34,6 +34,8 @@ enum class ForwardState {
 // Of a port that was found in a guest.
 enum class DetectedState { forwarded, blocked, ignored, asking, denied };
 enum class Origin { metadata, automatic };
+// Who in the guest told of a port.
+enum class PortSource { agent, qemu_agent };
 
 template <typename Word>
 using WordTable = std::span<const std::pair<Word, std::string_view>>;
@@ -76,6 +78,8 @@ template <>
 WordTable<DetectedState> words();
 template <>
 WordTable<Origin> words();
+template <>
+WordTable<PortSource> words();
 template <>
 WordTable<bool> words();  // "no", "yes"
 

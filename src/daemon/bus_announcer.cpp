@@ -56,6 +56,15 @@ void BusAnnouncer::forward_changed(const ForwardView& forward) {
 void BusAnnouncer::forward_removed(const ForwardView& forward) {
   note(forward_path(forward.uuid, forward.id), News::removed);
 }
+void BusAnnouncer::port_added(const PortView& port) {
+  note(port_path(port.uuid, port.id), News::added);
+}
+void BusAnnouncer::port_changed(const PortView& port) {
+  note(port_path(port.uuid, port.id), News::changed);
+}
+void BusAnnouncer::port_removed(const PortView& port) {
+  note(port_path(port.uuid, port.id), News::removed);
+}
 void BusAnnouncer::daemon_changed() {
   note(root_path, News::changed);
 }
@@ -108,6 +117,7 @@ void BusAnnouncer::emit(const Entry& entry) {
   const auto name = parse_object_path(entry.path);
   const char* interface = !name              ? manager_interface
                           : name->id.empty() ? domain_interface
+                          : name->port       ? port_interface
                                              : forward_interface;
   if (entry.news == News::removed) {
     const char* const interfaces[] = {interface, nullptr};
@@ -121,6 +131,9 @@ void BusAnnouncer::emit(const Entry& entry) {
   } else if (name->id.empty()) {
     const DomainView* domain = model_.domain(name->uuid);
     if (domain) properties = domain_properties(*domain);
+  } else if (name->port) {
+    const PortView* port = model_.port(name->uuid, name->id);
+    if (port) properties = port_properties(*port);
   } else {
     const ForwardView* forward = model_.forward(name->uuid, name->id);
     if (forward) properties = forward_properties(*forward);

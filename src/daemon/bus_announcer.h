@@ -39,6 +39,9 @@ class BusAnnouncer final : public Model::Observer {
   void forward_added(const ForwardView& forward) override;
   void forward_changed(const ForwardView& forward) override;
   void forward_removed(const ForwardView& forward) override;
+  void port_added(const PortView& port) override;
+  void port_changed(const PortView& port) override;
+  void port_removed(const PortView& port) override;
   void daemon_changed() override;
 
  private:

@@ -27,6 +27,11 @@ Error no_such_forward() {
           "no such forward; `virt-forward list --all` shows the forwards"};
 }
 
+Error no_such_port() {
+  return {ErrorCode::no_such_forward,
+          "the guest has no such port open; `virt-forward auto DOMAIN` shows those it has"};
+}
+
 std::optional<int> parse_id(const std::string& text) {
   int id = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
@@ -71,6 +76,9 @@ const BusMethods::Row* BusMethods::row(const std::string& interface, const std::
       {properties_interface, "GetAll", BusAction::read, &BusMethods::get_properties},
       {domain_interface, "AddForward", BusAction::add, &BusMethods::add_forward},
       {domain_interface, "RemoveForward", BusAction::remove, &BusMethods::remove_forward},
+      {domain_interface, "Block", BusAction::remove, &BusMethods::block},
+      {domain_interface, "Unblock", BusAction::add, &BusMethods::unblock},
+      {domain_interface, "SetAutomatic", BusAction::add, &BusMethods::set_automatic},
       {forward_interface, "Remove", BusAction::remove, &BusMethods::remove_this_forward},
       {forward_interface, "GetCounters", BusAction::read, &BusMethods::counters},
   };
@@ -110,7 +118,7 @@ const DomainView* BusMethods::domain_of(const Call& call) const {
 const ForwardView* BusMethods::forward_of(const Call& call) const {
   const auto name = parse_object_path(call->path());
   const ForwardView* forward =
-      name && !name->id.empty() ? model_.forward(name->uuid, name->id) : nullptr;
+      name && !name->id.empty() && !name->port ? model_.forward(name->uuid, name->id) : nullptr;
   if (!forward) call->fail(no_such_forward());
   return forward;
 }
@@ -123,6 +131,11 @@ Result<Ref<GVariant>> BusMethods::properties_of(const Call& call) const {
     const DomainView* domain = model_.domain(name->uuid);
     if (!domain) return Unexpected(no_such_domain(name->uuid));
     return domain_properties(*domain);
+  }
+  if (name && name->port) {
+    const PortView* port = model_.port(name->uuid, name->id);
+    if (!port) return Unexpected(no_such_port());
+    return port_properties(*port);
   }
   const ForwardView* forward = name ? model_.forward(name->uuid, name->id) : nullptr;
   if (!forward) return Unexpected(no_such_forward());
@@ -157,6 +170,8 @@ void BusMethods::managed_objects(const Call& call) {
     add(domain_path(domain.uuid), domain_interface, domain_properties(domain));
     for (const ForwardView& forward : model_.forwards(domain.uuid))
       add(forward_path(forward.uuid, forward.id), forward_interface, forward_properties(forward));
+    for (const PortView& port : model_.ports(domain.uuid))
+      add(port_path(port.uuid, port.id), port_interface, port_properties(port));
   }
   const auto answer = borrow(g_variant_new("(a{oa{sa{sv}}})", &objects));
   if (g_variant_get_size(answer.get()) > answer_bytes)
@@ -229,14 +244,66 @@ void BusMethods::remove(const Call& call, const std::string& uuid, const std::st
     call->fail(options.error());
     return;
   }
-  const auto done = [call, self = std::weak_ptr(self_)](Result<void> removed) {
+  controller_.remove_forward(uuid, forward, options->scope, options->drain, answer_of(call));
+}
+
+std::function<void(Result<void>)> BusMethods::answer_of(const Call& call) {
+  return [call, self = std::weak_ptr(self_)](Result<void> result) {
     if (const auto alive = self.lock()) (*alive)->before_answer_();
-    if (removed)
+    if (result)
       call->answer(nullptr);
     else
-      call->fail(removed.error());
+      call->fail(result.error());
   };
-  controller_.remove_forward(uuid, forward, options->scope, options->drain, done);
+}
+
+void BusMethods::edit_block(const Call& call, BlockEdit edit) {
+  const DomainView* domain = domain_of(call);
+  if (!domain) return;
+  const gchar* protocol_word = nullptr;
+  const gchar* range = nullptr;
+  GVariant* given = nullptr;
+  g_variant_get(call->parameters(), "(&s&s@a{sv})", &protocol_word, &range, &given);
+  const auto owned = adopt(given);
+  const auto options = parse_edit_options(given, Drain::refused);
+  const auto protocol = parse<Protocol>(protocol_word);
+  const auto ports = PortRange::parse(range);
+  if (!protocol || !ports)
+    call->fail({ErrorCode::invalid_argument,
+                !protocol ? "protocol \"" + printable(protocol_word) + "\": allowed are tcp and udp"
+                          : "ports \"" + printable(range) +
+                                "\": allowed are 1-65535 or a range like 8000-8009"});
+  else if (!options)
+    call->fail(options.error());
+  else
+    (controller_.*edit)(std::string(domain->uuid), *protocol, *ports, options->scope,
+                        answer_of(call));
+}
+
+void BusMethods::block(const Call& call) {
+  edit_block(call, &Controller::block);
+}
+
+void BusMethods::unblock(const Call& call) {
+  edit_block(call, &Controller::unblock);
+}
+
+void BusMethods::set_automatic(const Call& call) {
+  const DomainView* domain = domain_of(call);
+  if (!domain) return;
+  const gchar* word = nullptr;
+  GVariant* given = nullptr;
+  g_variant_get(call->parameters(), "(&s@a{sv})", &word, &given);
+  const auto owned = adopt(given);
+  const auto options = parse_edit_options(given, Drain::refused);
+  const auto mode = parse<AutoMode>(word);
+  if (!mode)
+    call->fail({ErrorCode::invalid_argument,
+                "mode \"" + printable(word) + "\": allowed are yes, no and policy"});
+  else if (!options)
+    call->fail(options.error());
+  else
+    controller_.set_automatic(std::string(domain->uuid), *mode, options->scope, answer_of(call));
 }
 
 void BusMethods::remove_forward(const Call& call) {

@@ -39,10 +39,18 @@ class BusMethods {
   void add_forward(const Call& call);
   void remove_forward(const Call& call);
   void remove_this_forward(const Call& call);
+  void block(const Call& call);
+  void unblock(const Call& call);
+  void set_automatic(const Call& call);
   void counters(const Call& call);
 
   const DomainView* domain_of(const Call& call) const;
   const ForwardView* forward_of(const Call& call) const;
+  // Answers a call that returns nothing, behind the signals of what it did.
+  std::function<void(Result<void>)> answer_of(const Call& call);
+  using BlockEdit = void (Controller::*)(const std::string&, Protocol, PortRange, EditScope,
+                                         std::function<void(Result<void>)>);
+  void edit_block(const Call& call, BlockEdit edit);
   Result<Ref<GVariant>> properties_of(const Call& call) const;
   void remove(const Call& call, const std::string& uuid, const std::string& forward,
               GVariant* options);

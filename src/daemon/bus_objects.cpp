@@ -61,11 +61,13 @@ const GDBusSubtreeVTable BusObjects::subtree_vtable = {
        gpointer) noexcept -> GDBusInterfaceInfo** {
       if (!node) return nullptr;
       const bool domain = std::string_view(path).starts_with(domains_path);
-      if (!parse_object_path(std::string(domain ? domains_path : forwards_path) + '/' + node))
-        return nullptr;
+      const bool port = std::string_view(path).starts_with(ports_path);
+      const char* folder = domain ? domains_path : port ? ports_path : forwards_path;
+      if (!parse_object_path(std::string(folder) + '/' + node)) return nullptr;
       auto** interfaces = g_new0(GDBusInterfaceInfo*, 2);
-      interfaces[0] =
-          g_dbus_interface_info_ref(bus_interface(domain ? domain_interface : forward_interface));
+      interfaces[0] = g_dbus_interface_info_ref(bus_interface(domain ? domain_interface
+                                                              : port ? port_interface
+                                                                     : forward_interface));
       return interfaces;
     },
     [](GDBusConnection*, const gchar*, const gchar*, const gchar*, const gchar*,
@@ -95,7 +97,7 @@ Result<void> BusObjects::attach(GDBusConnection* connection, BusKind kind) {
     if (id != 0) link.objects_registered.push_back(id);
     if (error) break;
   }
-  for (const char* path : {domains_path, forwards_path}) {
+  for (const char* path : {domains_path, forwards_path, ports_path}) {
     if (error) break;
     const guint id = g_dbus_connection_register_subtree(
         connection, path, &subtree_vtable, G_DBUS_SUBTREE_FLAGS_DISPATCH_TO_UNENUMERATED_NODES,
@@ -228,6 +230,11 @@ gchar** BusObjects::enumerate(const Link& link, const std::string& sender,
   for (const DomainView& domain : model_.domains()) {
     if (parent == domains_path) {
       add(domain_path(domain.uuid));
+      continue;
+    }
+    if (parent == ports_path) {
+      for (const PortView& port : model_.ports(domain.uuid))
+        add(port_path(port.uuid, port.id));
       continue;
     }
     for (const ForwardView& forward : model_.forwards(domain.uuid))

@@ -31,6 +31,19 @@ class Properties {
     add(name, g_variant_builder_end(&list));
   }
 
+  void add(const char* name, const std::vector<IpAddress>& addresses) {
+    std::vector<std::string> texts;
+    for (const IpAddress& address : addresses)
+      texts.push_back(address.text());
+    if (!texts.empty()) add(name, texts);
+  }
+  void add(const std::optional<ProcessView>& process) {
+    if (!process) return;
+    add("ProcessName", process->name);
+    if (process->pid > 0) add("ProcessId", g_variant_new_int64(process->pid));
+    add("ProcessCommand", process->command);
+  }
+
   Ref<GVariant> end() { return borrow(g_variant_builder_end(&builder_)); }
 
  private:
@@ -62,6 +75,9 @@ Ref<GVariant> domain_properties(const DomainView& domain) {
   properties.add("Active", domain.active);
   properties.add("Persistent", domain.persistent);
   properties.add("Problems", domain.problems);
+  properties.add("Automatic", domain.automatic);
+  properties.add("GuestAgent", domain.guest_agent);
+  properties.add("GuestAgentReason", domain.guest_agent_reason);
   return properties.end();
 }
 
@@ -78,10 +94,7 @@ Ref<GVariant> forward_properties(const ForwardView& forward) {
   if (forward.guest_address) properties.add("GuestAddress", forward.guest_address->text());
   properties.add("GuestPort", forward.guest_port);
   properties.add("GuestSocket", forward.guest_socket);
-  std::vector<std::string> addresses;
-  for (const IpAddress& address : forward.host_addresses)
-    addresses.push_back(address.text());
-  if (!addresses.empty()) properties.add("HostAddresses", addresses);
+  properties.add("HostAddresses", forward.host_addresses);
   properties.add("HostPort", forward.host_port);
   properties.add("RequestedPort", forward.requested_port);
   properties.add("HostSocket", forward.host_socket);
@@ -93,13 +106,33 @@ Ref<GVariant> forward_properties(const ForwardView& forward) {
   properties.add("Reason", forward.reason);
   if (forward.next_retry) properties.add("NextRetry", g_variant_new_int64(*forward.next_retry));
   properties.add("Origin", text(forward.origin));
-  if (forward.process) {
-    properties.add("ProcessName", forward.process->name);
-    properties.add("ProcessId", g_variant_new_int64(forward.process->pid));
-    properties.add("ProcessCommand", forward.process->command);
-  }
+  properties.add(forward.process);
   properties.add("Live", forward.live);
   properties.add("Config", forward.config);
+  return properties.end();
+}
+
+Ref<GVariant> port_properties(const PortView& port) {
+  Properties properties;
+  properties.add("Domain", g_variant_new_object_path(domain_path(port.uuid).c_str()));
+  properties.add("DomainName", port.domain);
+  properties.add("Uuid", port.uuid);
+  properties.add("Id", port.id);
+  properties.add("Protocol", text(port.protocol));
+  properties.add("Port", port.port);
+  properties.add("Addresses", port.addresses);
+  properties.add(port.process);
+  if (port.user_id) properties.add("UserId", g_variant_new_uint32(*port.user_id));
+  properties.add("Container", port.container);
+  properties.add("State", text(port.state));
+  if (port.rule) properties.add("Rule", g_variant_new_uint32(*port.rule));
+  properties.add("Reason", port.reason);
+  if (!port.forward.empty())
+    properties.add("Forward",
+                   g_variant_new_object_path(forward_path(port.uuid, port.forward).c_str()));
+  properties.add("Source", text(port.source));
+  properties.add("Notify", port.notify);
+  properties.add("Open", port.open);
   return properties.end();
 }
 

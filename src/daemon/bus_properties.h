@@ -17,6 +17,7 @@ namespace vf {
 Ref<GVariant> manager_properties(const Model& model);
 Ref<GVariant> domain_properties(const DomainView& domain);
 Ref<GVariant> forward_properties(const ForwardView& forward);
+Ref<GVariant> port_properties(const PortView& port);
 
 // The a{sa{sv}} of one object with one interface.
 Ref<GVariant> as_interfaces(const char* interface, const Ref<GVariant>& properties);

@@ -170,6 +170,55 @@ void ForwardEditor::remove_now(const std::string& uuid, const std::string& forwa
       });
 }
 
+void ForwardEditor::block(const std::string& uuid, Protocol protocol, PortRange ports,
+                          EditScope scope, std::function<void(Result<void>)> done) {
+  const auto edit = [=](const std::string& element) {
+    return with_block_added(element, protocol, ports);
+  };
+  when_known(uuid, scope, [=, this] { edit_automatic(uuid, scope, edit, {}, done); });
+}
+
+void ForwardEditor::unblock(const std::string& uuid, Protocol protocol, PortRange ports,
+                            EditScope scope, std::function<void(Result<void>)> done) {
+  const auto edit = [=](const std::string& element) {
+    return with_block_removed(element, protocol, ports);
+  };
+  const Error nothing{ErrorCode::no_such_forward,
+                      std::string(text(protocol)) + " port " + ports.text() +
+                          " is not blocked by \"virt-forward block\"; a rule of the metadata that "
+                          "blocks it is edited there (virsh edit)"};
+  when_known(uuid, scope, [=, this] { edit_automatic(uuid, scope, edit, nothing, done); });
+}
+
+void ForwardEditor::set_automatic(const std::string& uuid, AutoMode mode, EditScope scope,
+                                  std::function<void(Result<void>)> done) {
+  const auto edit = [=](const std::string& element) { return with_automatic(element, mode); };
+  when_known(uuid, scope, [=, this] { edit_automatic(uuid, scope, edit, {}, done); });
+}
+
+void ForwardEditor::edit_automatic(const std::string& uuid, EditScope scope, LibvirtHost::Edit edit,
+                                   Error nothing, std::function<void(Result<void>)> done) {
+  DomainRecord* domain = reconciler_.domain(uuid);
+  if (!domain) return done(no_such_domain(uuid));
+  const DomainSnapshot& snapshot = domain->snapshot();
+  if (!scope.live && !scope.config && !scope.persistent) {
+    scope.live = snapshot.active;
+    scope.config = snapshot.persistent;
+  }
+  const auto target = target_of(snapshot, scope);
+  if (!target) return done(Unexpected(target.error()));
+  auto changed = std::make_shared<bool>(false);
+  const LibvirtHost::Edit noting = [edit = std::move(edit), changed](const std::string& before) {
+    auto after = edit(before);
+    if (after && *after != before) *changed = true;
+    return after;
+  };
+  write(uuid, *target, noting, [=](Result<void> result, MetadataTarget) {
+    if (result && !*changed && !nothing.message.empty()) return done(Unexpected(nothing));
+    done(std::move(result));
+  });
+}
+
 void ForwardEditor::counters(const std::string& uuid, const std::string& id,
                              std::function<void(Result<ForwardCounters>)> done) {
   relay_.counters(

@@ -19,6 +19,12 @@ class ForwardEditor : public Controller {
                    std::function<void(Result<std::vector<ForwardView>>)> done) override;
   void remove_forward(const std::string& uuid, const std::string& forward, EditScope scope,
                       bool drain, std::function<void(Result<void>)> done) override;
+  void block(const std::string& uuid, Protocol protocol, PortRange ports, EditScope scope,
+             std::function<void(Result<void>)> done) override;
+  void unblock(const std::string& uuid, Protocol protocol, PortRange ports, EditScope scope,
+               std::function<void(Result<void>)> done) override;
+  void set_automatic(const std::string& uuid, AutoMode mode, EditScope scope,
+                     std::function<void(Result<void>)> done) override;
   void counters(const std::string& uuid, const std::string& id,
                 std::function<void(Result<ForwardCounters>)> done) override;
   void all_counters(std::function<void(Result<std::vector<Counted>>)> done) override;
@@ -28,6 +34,10 @@ class ForwardEditor : public Controller {
                std::function<void(Result<std::vector<ForwardView>>)> done);
   void remove_now(const std::string& uuid, const std::string& forward, EditScope scope, bool drain,
                   std::function<void(Result<void>)> done);
+  // An edit of <auto>: `nothing` is the error where it changes neither metadata; without a message
+  // that is fine.
+  void edit_automatic(const std::string& uuid, EditScope scope, LibvirtHost::Edit edit,
+                      Error nothing, std::function<void(Result<void>)> done);
   // Calls `edit` when it is certain whether the domain runs, where that makes a difference.
   void when_known(const std::string& uuid, EditScope scope, std::function<void()> edit);
   std::vector<ForwardView> views_of(const std::string& uuid, const std::string& identity) const;

@@ -66,6 +66,21 @@ std::vector<ForwardView> ForwardTable::forwards(const std::string& uuid) const {
   return views;
 }
 
+std::vector<PortView> ForwardTable::ports(const std::string& uuid) const {
+  std::vector<PortView> views;
+  if (const auto found = entries_.find(uuid); found != entries_.end())
+    for (const auto& [id, view] : found->second.ports)
+      views.push_back(view);
+  return views;
+}
+
+const PortView* ForwardTable::port(const std::string& uuid, const std::string& id) const {
+  const auto found = entries_.find(uuid);
+  if (found == entries_.end()) return nullptr;
+  const auto view = found->second.ports.find(id);
+  return view == found->second.ports.end() ? nullptr : &view->second;
+}
+
 const DomainView* ForwardTable::domain(const std::string& uuid) const {
   const auto found = entries_.find(uuid);
   return found == entries_.end() ? nullptr : &found->second.view;
@@ -78,7 +93,8 @@ const ForwardView* ForwardTable::forward(const std::string& uuid, const std::str
   return view == found->second.forwards.end() ? nullptr : &view->second;
 }
 
-void ForwardTable::set_domain(const DomainView& domain, const std::vector<ForwardView>& forwards) {
+void ForwardTable::set_domain(const DomainView& domain, const std::vector<ForwardView>& forwards,
+                              const std::vector<PortView>& ports) {
   const auto [position, fresh] = entries_.try_emplace(domain.uuid);
   Entry& entry = position->second;
   if (fresh || entry.view != domain) {
@@ -88,6 +104,13 @@ void ForwardTable::set_domain(const DomainView& domain, const std::vector<Forwar
     entry.view = domain;
     if (observer_) fresh ? observer_->domain_added(domain) : observer_->domain_changed(domain);
   }
+
+  std::map<std::string, PortView> ports_before;
+  ports_before.swap(entry.ports);
+  for (const PortView& port : ports)
+    entry.ports.emplace(port.id, port);
+  for (const auto& [id, old] : ports_before)
+    if (observer_ && !entry.ports.contains(id)) observer_->port_removed(old);
 
   std::map<std::string, ForwardView> before;
   before.swap(entry.forwards);
@@ -102,6 +125,12 @@ void ForwardTable::set_domain(const DomainView& domain, const std::vector<Forwar
     else if (old->second != now)
       tell(entry, &old->second, &now);
   }
+
+  for (const auto& [id, now] : entry.ports) {
+    const auto old = ports_before.find(id);
+    if (!observer_ || (old != ports_before.end() && old->second == now)) continue;
+    old == ports_before.end() ? observer_->port_added(now) : observer_->port_changed(now);
+  }
 }
 
 void ForwardTable::remove_domain(const std::string& uuid) {
@@ -109,6 +138,8 @@ void ForwardTable::remove_domain(const std::string& uuid) {
   if (found == entries_.end()) return;
   Entry gone = std::move(found->second);
   entries_.erase(found);
+  for (const auto& [id, port] : gone.ports)
+    if (observer_) observer_->port_removed(port);
   for (const auto& [id, forward] : gone.forwards)
     tell(gone, &forward, nullptr);
   if (observer_) observer_->domain_removed(gone.view);

@@ -18,6 +18,8 @@ class ForwardTable : public Model {
 
   std::vector<DomainView> domains() const override;
   std::vector<ForwardView> forwards(const std::string& uuid) const override;
+  std::vector<PortView> ports(const std::string& uuid) const override;
+  const PortView* port(const std::string& uuid, const std::string& id) const override;
   const DomainView* domain(const std::string& uuid) const override;
   const ForwardView* forward(const std::string& uuid, const std::string& id) const override;
   bool libvirt_connected() const override { return libvirt_connected_; }
@@ -25,8 +27,10 @@ class ForwardTable : public Model {
   std::string connection_uri() const override { return uri_; }
   void observe(Observer* observer) override { observer_ = observer; }
 
-  // Replaces one domain and all its forwards.
-  void set_domain(const DomainView& domain, const std::vector<ForwardView>& forwards);
+  // Replaces one domain with all its forwards and ports. A port is announced behind its forward and
+  // goes before it.
+  void set_domain(const DomainView& domain, const std::vector<ForwardView>& forwards,
+                  const std::vector<PortView>& ports = {});
   void remove_domain(const std::string& uuid);
   void set_libvirt_connected(bool connected);
   void set_relay_connected(bool connected);
@@ -35,6 +39,7 @@ class ForwardTable : public Model {
   struct Entry {
     DomainView view;
     std::map<std::string, ForwardView> forwards;
+    std::map<std::string, PortView> ports;
     // Log lines left for this domain in the present minute: a guest that flaps cannot fill the log.
     std::int64_t log_minute = 0;
     int log_lines = 0;

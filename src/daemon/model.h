@@ -35,12 +35,17 @@ class Model {
     virtual void forward_added(const ForwardView& forward) = 0;
     virtual void forward_changed(const ForwardView& forward) = 0;
     virtual void forward_removed(const ForwardView& forward) = 0;
+    virtual void port_added(const PortView& port) = 0;
+    virtual void port_changed(const PortView& port) = 0;
+    virtual void port_removed(const PortView& port) = 0;
     virtual void daemon_changed() = 0;  // connection to libvirt or to the relay
   };
 
   virtual ~Model() = default;
   virtual std::vector<DomainView> domains() const = 0;
   virtual std::vector<ForwardView> forwards(const std::string& uuid) const = 0;
+  virtual std::vector<PortView> ports(const std::string& uuid) const = 0;
+  virtual const PortView* port(const std::string& uuid, const std::string& id) const = 0;
   virtual const DomainView* domain(const std::string& uuid) const = 0;
   virtual const ForwardView* forward(const std::string& uuid, const std::string& id) const = 0;
   virtual bool libvirt_connected() const = 0;
@@ -70,6 +75,17 @@ class Controller {
   // connections are gone. Errors: NoSuchForward, NoSuchDomain, DomainNotRunning, Failed.
   virtual void remove_forward(const std::string& uuid, const std::string& forward, EditScope scope,
                               bool drain, std::function<void(Result<void>)> done) = 0;
+
+  // Blocks ports by a marked rule in front of all others, takes ports out of such rules, sets the
+  // switch of <auto>. A scope without anything set: live where the domain runs, and config where it
+  // is persistent. Done when what follows of it is so. Errors: InvalidArgument, NoSuchDomain,
+  // DomainNotRunning, Failed; of unblock also NoSuchForward, where nothing was blocked so.
+  virtual void block(const std::string& uuid, Protocol protocol, PortRange ports, EditScope scope,
+                     std::function<void(Result<void>)> done) = 0;
+  virtual void unblock(const std::string& uuid, Protocol protocol, PortRange ports, EditScope scope,
+                       std::function<void(Result<void>)> done) = 0;
+  virtual void set_automatic(const std::string& uuid, AutoMode mode, EditScope scope,
+                             std::function<void(Result<void>)> done) = 0;
 
   virtual void counters(const std::string& uuid, const std::string& id,
                         std::function<void(Result<ForwardCounters>)> done) = 0;

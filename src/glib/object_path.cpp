@@ -87,18 +87,24 @@ std::string forward_path(std::string_view uuid, std::string_view id) {
   return std::string(forwards_path) + '/' + uuid_label(uuid) + '_' + escape(id);
 }
 
+std::string port_path(std::string_view uuid, std::string_view id) {
+  return std::string(ports_path) + '/' + uuid_label(uuid) + '_' + escape(id);
+}
+
 std::optional<ObjectName> parse_object_path(std::string_view path) {
   if (const auto label = label_below(domains_path, path)) {
     auto uuid = uuid_from_label(*label);
     if (!uuid) return std::nullopt;
     return ObjectName{*std::move(uuid), {}};
   }
-  if (const auto label = label_below(forwards_path, path)) {
+  for (const bool port : {false, true}) {
+    const auto label = label_below(port ? ports_path : forwards_path, path);
+    if (!label) continue;
     if (label->size() < uuid_length + 2 || (*label)[uuid_length] != '_') return std::nullopt;
     auto uuid = uuid_from_label(label->substr(0, uuid_length));
     auto id = unescape(label->substr(uuid_length + 1));
     if (!uuid || !id) return std::nullopt;
-    return ObjectName{*std::move(uuid), *std::move(id)};
+    return ObjectName{*std::move(uuid), *std::move(id), port};
   }
   return std::nullopt;
 }

@@ -28,6 +28,20 @@ class FakeModel final : public Model {
       list.push_back(view);
     return list;
   }
+  std::vector<PortView> ports(const std::string& uuid) const override {
+    std::vector<PortView> list;
+    const auto of_domain = ports_.find(uuid);
+    if (of_domain == ports_.end()) return list;
+    for (const auto& [id, view] : of_domain->second)
+      list.push_back(view);
+    return list;
+  }
+  const PortView* port(const std::string& uuid, const std::string& id) const override {
+    const auto of_domain = ports_.find(uuid);
+    if (of_domain == ports_.end()) return nullptr;
+    const auto found = of_domain->second.find(id);
+    return found == of_domain->second.end() ? nullptr : &found->second;
+  }
   const DomainView* domain(const std::string& uuid) const override {
     const auto found = domains_.find(uuid);
     return found == domains_.end() ? nullptr : &found->second;
@@ -67,6 +81,18 @@ class FakeModel final : public Model {
     forwards_[view.uuid].erase(view.id);
     if (observer) observer->forward_removed(view);
   }
+  void add(const PortView& view) {
+    ports_[view.uuid][view.id] = view;
+    if (observer) observer->port_added(view);
+  }
+  void change(const PortView& view) {
+    ports_[view.uuid][view.id] = view;
+    if (observer) observer->port_changed(view);
+  }
+  void remove(const PortView& view) {
+    ports_[view.uuid].erase(view.id);
+    if (observer) observer->port_removed(view);
+  }
 
   Observer* observer = nullptr;
   bool relay = true;
@@ -74,6 +100,7 @@ class FakeModel final : public Model {
  private:
   std::map<std::string, DomainView> domains_;
   std::map<std::string, std::map<std::string, ForwardView>> forwards_;
+  std::map<std::string, std::map<std::string, PortView>> ports_;
 };
 
 // Keeps what it was asked; answers at once with `answer`, or, if `hold`, when the test does.
@@ -106,6 +133,24 @@ class FakeController final : public Controller {
     asked.push_back({uuid, {}, forward, scope, drain});
     done(removed);
   }
+  void block(const std::string& uuid, Protocol protocol, PortRange ports, EditScope scope,
+             std::function<void(Result<void>)> done) override {
+    asked.push_back({uuid, {}, "block " + port_words(protocol, ports), scope, false});
+    done(switched);
+  }
+  void unblock(const std::string& uuid, Protocol protocol, PortRange ports, EditScope scope,
+               std::function<void(Result<void>)> done) override {
+    asked.push_back({uuid, {}, "unblock " + port_words(protocol, ports), scope, false});
+    done(switched);
+  }
+  void set_automatic(const std::string& uuid, AutoMode mode, EditScope scope,
+                     std::function<void(Result<void>)> done) override {
+    asked.push_back({uuid, {}, "auto " + std::string(text(mode)), scope, false});
+    done(switched);
+  }
+  static std::string port_words(Protocol protocol, PortRange ports) {
+    return std::string(text(protocol)) + ' ' + ports.text();
+  }
   void counters(const std::string&, const std::string&,
                 std::function<void(Result<ForwardCounters>)> done) override {
     done(counted);
@@ -121,6 +166,7 @@ class FakeController final : public Controller {
   std::vector<Asked> asked;
   Result<std::vector<ForwardView>> added = std::vector<ForwardView>();
   Result<void> removed;
+  Result<void> switched;  // of block, unblock and set_automatic
   Result<ForwardCounters> counted = ForwardCounters{1, 2, 3};
   Result<std::vector<Counted>> all_counted = std::vector<Counted>();
 };
@@ -130,6 +176,21 @@ inline constexpr char uuid2[] = "00000000-0000-4000-8000-000000000002";
 
 inline DomainView fake_domain(const std::string& uuid = uuid1, const std::string& name = "web") {
   return {uuid, name, 7, true, true, {}};
+}
+
+inline PortView fake_port(const std::string& id = "tcp:3000", const std::string& uuid = uuid1) {
+  PortView view;
+  view.domain = "web";
+  view.uuid = uuid;
+  view.id = id;
+  view.port = Port::from(3000);
+  view.addresses = {IpAddress::v4({0, 0, 0, 0})};
+  view.process = ProcessView{"node", 42, "node server.js"};
+  view.user_id = 1000;
+  view.state = DetectedState::ignored;
+  view.rule = 2;
+  view.reason = "rule 2 ignores it";
+  return view;
 }
 
 inline ForwardView fake_forward(const std::string& id = "tcp:8080:80",

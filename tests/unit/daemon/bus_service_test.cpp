@@ -199,6 +199,76 @@ TEST_F(BusPeer, Removes) {
   EXPECT_TRUE(controller.asked.back().scope.persistent);
 }
 
+TEST_F(BusPeer, ShowsPortsThatTheGuestHasOpen) {
+  PortView port = fake_port();
+  port.forward = "auto:tcp:3000";
+  model.add(port);
+  const std::string path = port_path(uuid1, "tcp:3000");
+  const auto peer = connect_peer(socket);
+  const auto all =
+      call(peer, path, properties_interface, "GetAll", g_variant_new("(s)", port_interface));
+  EXPECT_THAT(
+      all.text(),
+      AllOf(HasSubstr("'Port': <uint16 3000>"), HasSubstr("'Addresses': <['0.0.0.0']>"),
+            HasSubstr("'ProcessName': <'node'>"), HasSubstr("'State': <'ignored'>"),
+            HasSubstr("'Rule': <uint32 2>"), HasSubstr("'UserId': <uint32 1000>"),
+            HasSubstr(forward_path(uuid1, "auto:tcp:3000")), HasSubstr("'Source': <'agent'>"),
+            HasSubstr("'Notify': <true>"), Not(HasSubstr("Container"))));
+  const auto objects = call(peer, root_path, object_manager_interface, "GetManagedObjects");
+  EXPECT_THAT(objects.text(), HasSubstr(path));
+  const auto tree = run_program({"busctl", "--address=" + address, "tree", bus_name});
+  EXPECT_THAT(tree.out, HasSubstr(path));
+  model.remove(port);
+  const auto gone =
+      call(peer, path, properties_interface, "GetAll", g_variant_new("(s)", port_interface));
+  EXPECT_EQ(gone.error, "org.virtforward1.Error.NoSuchForward");
+}
+
+TEST_F(BusPeer, TellsOfPortsAsTheyComeChangeAndGo) {
+  const auto peer = connect_peer(socket);
+  SignalLog signals(peer);
+  call(peer, root_path, manager_interface, "GetCounters");
+  PortView port = fake_port();
+  const std::string path = port_path(uuid1, port.id);
+  const auto until = [&](std::size_t count) {
+    return iterate_until([&] { return signals.entries.size() == count; });
+  };
+  model.add(port);
+  ASSERT_TRUE(until(1));
+  port.rule.reset();
+  model.change(port);
+  ASSERT_TRUE(until(2));
+  model.remove(port);
+  ASSERT_TRUE(until(3));
+  EXPECT_THAT(signals.lines(), ElementsAre("InterfacesAdded " + path, "PropertiesChanged " + path,
+                                           "InterfacesRemoved " + path));
+}
+
+TEST_F(BusPeer, BlocksUnblocksAndSwitches) {
+  const auto peer = connect_peer(socket);
+  const std::string domain = domain_path(uuid1);
+  const auto ask = [&](const char* method, const char* arguments) {
+    return call(peer, domain, domain_interface, method, g_variant_new_parsed(arguments));
+  };
+  EXPECT_EQ(ask("Block", "('tcp', '3000', @a{sv} {})").error, "");
+  EXPECT_EQ(ask("Unblock", "('udp', '3000-3009', {'live': <true>})").error, "");
+  EXPECT_EQ(ask("SetAutomatic", "('policy', {'config': <true>})").error, "");
+  ASSERT_EQ(controller.asked.size(), 3u);
+  EXPECT_EQ(controller.asked[0].forward, "block tcp 3000");
+  EXPECT_EQ(controller.asked[1].forward, "unblock udp 3000-3009");
+  EXPECT_TRUE(controller.asked[1].scope.live);
+  EXPECT_EQ(controller.asked[2].forward, "auto policy");
+  EXPECT_TRUE(controller.asked[2].scope.config);
+  const std::string invalid = "org.virtforward1.Error.InvalidArgument";
+  EXPECT_EQ(ask("Block", "('sctp', '3000', @a{sv} {})").error, invalid);
+  EXPECT_EQ(ask("Block", "('tcp', '0', @a{sv} {})").error, invalid);
+  EXPECT_EQ(ask("Block", "('tcp', '1', {'drain': <true>})").error, invalid);
+  EXPECT_EQ(ask("SetAutomatic", "('on', @a{sv} {})").error, invalid);
+  controller.switched = Unexpected(ErrorCode::no_such_forward, "is not blocked");
+  EXPECT_EQ(ask("Unblock", "('tcp', '1', @a{sv} {})").error,
+            "org.virtforward1.Error.NoSuchForward");
+}
+
 TEST_F(BusPeer, Counts) {
   const auto peer = connect_peer(socket);
   controller.all_counted = std::vector<Controller::Counted>{{uuid1, "tcp:8080:80", {4, 5, 6}}};

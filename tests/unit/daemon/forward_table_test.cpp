@@ -19,6 +19,9 @@ class Recorder : public Model::Observer {
   void forward_added(const ForwardView& forward) override { note("+", forward.id); }
   void forward_changed(const ForwardView& forward) override { note("~", forward.id); }
   void forward_removed(const ForwardView& forward) override { note("-", forward.id); }
+  void port_added(const PortView& port) override { note("+port", port.id); }
+  void port_changed(const PortView& port) override { note("~port", port.id); }
+  void port_removed(const PortView& port) override { note("-port", port.id); }
   void daemon_changed() override { note("daemon", ""); }
 
   std::vector<std::string> take() { return std::exchange(events, {}); }
@@ -53,6 +56,26 @@ TEST_F(Table, TheDomainComesBeforeItsForwardsAndGoesAfterThem) {
   table.remove_domain("u");
   EXPECT_EQ(recorder.take(), (Events{"-a", "-b", "-domainweb"}));
   EXPECT_FALSE(table.domain("u"));
+}
+
+TEST_F(Table, APortComesBehindItsForwardAndGoesBeforeIt) {
+  PortView port;
+  port.uuid = "u";
+  port.id = "p";
+  table.set_domain(web, {forward("a")}, {port});
+  EXPECT_EQ(recorder.take(), (Events{"+domainweb", "+a", "+portp"}));
+  EXPECT_EQ(table.ports("u").size(), 1u);
+  table.set_domain(web, {forward("a")}, {port});
+  EXPECT_EQ(recorder.take(), Events{});
+  port.state = DetectedState::blocked;
+  table.set_domain(web, {}, {port});
+  EXPECT_EQ(recorder.take(), (Events{"-a", "~portp"}));
+  EXPECT_EQ(table.port("u", "p")->state, DetectedState::blocked);
+  table.set_domain(web, {forward("a")}, {port});
+  recorder.take();
+  table.remove_domain("u");
+  EXPECT_EQ(recorder.take(), (Events{"-portp", "-a", "-domainweb"}));
+  EXPECT_TRUE(table.ports("u").empty());
 }
 
 // Invariant 9: the same state again is no event and no log line.

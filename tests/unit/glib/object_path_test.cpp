@@ -29,6 +29,7 @@ TEST(ObjectPath, EveryIdComesBackAndMakesAValidPath) {
     EXPECT_EQ(parse_object_path(path), (ObjectName{uuid, id}));
   }
   EXPECT_EQ(parse_object_path(domain_path(uuid)), (ObjectName{uuid, ""}));
+  EXPECT_EQ(parse_object_path(port_path(uuid, "tcp:80")), (ObjectName{uuid, "tcp:80", true}));
 }
 
 TEST(ObjectPath, RefusesWhatItNeverMakes) {

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <set>
+
+#include "core/auto_rules.h"
+#include "core/definition_xml.h"
+
+namespace vf {
+namespace {
+
+using testing::HasSubstr;
+
+std::string done(const Result<std::string>& result) {
+  return result ? *result : "error: " + result.error().message;
+}
+PortRange ports(const std::string& text) {
+  return *PortRange::parse(text);
+}
+std::string blocked(std::string_view xml, const std::string& range = "3000",
+                    Protocol protocol = Protocol::tcp) {
+  return done(with_block_added(xml, protocol, ports(range)));
+}
+std::string unblocked(std::string_view xml, const std::string& range = "3000",
+                      Protocol protocol = Protocol::tcp) {
+  return done(with_block_removed(xml, protocol, ports(range)));
+}
+
+constexpr auto one_block =
+    "<forwards>\n"
+    "  <auto enabled=\"policy\">\n"
+    "    <rule action=\"block\" guest-port=\"3000\" marked=\"yes\"/>\n"
+    "  </auto>\n"
+    "</forwards>";
+
+TEST(Block, MakesWhatIsMissing) {
+  EXPECT_EQ(blocked(""), one_block);
+  EXPECT_EQ(blocked("<vf:forwards xmlns:vf=\"urn:virt-forward:1\"/>"), one_block);
+  EXPECT_EQ(unblocked(one_block), "");
+}
+
+TEST(Block, GoesInFrontAndLeavesTheRest) {
+  const std::string before =
+      "<forwards xmlns:x=\"urn:x\">\n"
+      "  <forward guest-port=\"80\"/>\n"
+      "  <auto enabled=\"no\" x:by=\"me\">\n"
+      "    <!-- ours -->\n"
+      "    <rule guest-port=\"3000\"/>\n"
+      "  </auto>\n"
+      "  <ssh user=\"u\"/>\n"
+      "</forwards>";
+  const std::string after = blocked(before);
+  EXPECT_EQ(after,
+            "<forwards xmlns:x=\"urn:x\">\n"
+            "  <forward guest-port=\"80\"/>\n"
+            "  <auto enabled=\"no\" x:by=\"me\">\n"
+            "    <rule action=\"block\" guest-port=\"3000\" marked=\"yes\"/>\n"
+            "    <!-- ours -->\n"
+            "    <rule guest-port=\"3000\"/>\n"
+            "  </auto>\n"
+            "  <ssh user=\"u\"/>\n"
+            "</forwards>");
+  EXPECT_EQ(unblocked(after), before);
+}
+
+TEST(Block, StandsBetweenForwardsAndSsh) {
+  const std::string before = "<forwards><forward guest-port=\"80\"/><ssh user=\"u\"/></forwards>";
+  const std::string after = blocked(before, "53", Protocol::udp);
+  EXPECT_TRUE(parse_definitions(after).errors.empty()) << after;
+  EXPECT_THAT(after, HasSubstr("protocol=\"udp\""));
+  EXPECT_EQ(unblocked(after, "53", Protocol::udp), before);
+}
+
+TEST(Block, TwiceIsOnce) {
+  const std::string once = blocked("");
+  EXPECT_EQ(blocked(once), once);
+  EXPECT_EQ(blocked(blocked("", "3000-3009"), "3005"), blocked("", "3000-3009"));
+  EXPECT_NE(blocked(once, "3000", Protocol::udp), once);
+  // Behind a rule that forwards it does not block.
+  const std::string behind =
+      "<forwards><auto><rule guest-port=\"3000\"/><rule action=\"block\" guest-port=\"3000\" "
+      "marked=\"yes\"/></auto></forwards>";
+  EXPECT_NE(blocked(behind), behind);
+}
+
+TEST(Block, UnblockTakesAwayMarkedRulesOnly) {
+  for (const char* kept :
+       {"<forwards><auto><rule action=\"block\" guest-port=\"3000\"/></auto></forwards>",
+        "<forwards><auto><rule action=\"block\" guest-port=\"3000\" process=\"x\" "
+        "marked=\"yes\"/></auto></forwards>",
+        "<forwards><auto><rule action=\"ignore\" guest-port=\"3000\" marked=\"yes\"/></auto>"
+        "</forwards>",
+        "<forwards><auto enabled=\"policy\"/></forwards>", "<forwards/>", ""})
+    EXPECT_EQ(unblocked(kept), kept);
+}
+
+TEST(Block, UnblockTakesPortsOutOfARange) {
+  const std::string range = blocked("", "3000-3009");
+  EXPECT_THAT(unblocked(range, "3004"), HasSubstr("guest-port=\"3000-3003\""));
+  EXPECT_THAT(unblocked(range, "3004"), HasSubstr("guest-port=\"3005-3009\""));
+  EXPECT_THAT(unblocked(range, "3000"), HasSubstr("guest-port=\"3001-3009\""));
+  EXPECT_THAT(unblocked(range, "3009"), HasSubstr("guest-port=\"3000-3008\""));
+  EXPECT_EQ(unblocked(range, "1-65535"), "");
+}
+
+TEST(Block, RandomBlocksAndUnblocksAreASet) {
+  std::mt19937 random(5);
+  std::string xml;
+  std::set<unsigned> expected;
+  for (int round = 0; round < 400; ++round) {
+    const auto low = static_cast<unsigned>(3000 + random() % 20);
+    const auto high = static_cast<unsigned>(low + random() % 5);
+    const bool block = random() % 2 == 0;
+    const PortRange range = *PortRange::from(*Port::from(low), *Port::from(high));
+    const auto result = block ? with_block_added(xml, Protocol::tcp, range)
+                              : with_block_removed(xml, Protocol::tcp, range);
+    ASSERT_TRUE(result) << result.error().message;
+    xml = *result;
+    for (unsigned port = low; port <= high; ++port)
+      block ? (void)expected.insert(port) : (void)expected.erase(port);
+    const ParsedDefinitions parsed = parse_definitions(xml);
+    ASSERT_TRUE(parsed.errors.empty()) << xml;
+    for (unsigned number = 2990; number < 3030; ++number) {
+      const DetectedPort port{
+          .port = *Port::from(number), .addresses = {IpAddress::v4({0, 0, 0, 0})}, .process = {}};
+      const AutoDecision decision = decide(parsed.definitions.automatic, {.automatic = true}, port);
+      ASSERT_EQ(decision.state == DetectedState::blocked, expected.contains(number)) << xml;
+    }
+  }
+}
+
+TEST(Block, IsRefusedPastTheMostRules) {
+  std::string xml = "<forwards><auto>";
+  for (std::size_t count = 0; count < DefinitionLimits::rules; ++count)
+    xml += "<rule action=\"ignore\"/>";
+  xml += "</auto></forwards>";
+  EXPECT_THAT(blocked(xml), HasSubstr("the most there can be"));
+  EXPECT_THAT(blocked("<forwards"), HasSubstr("cannot be edited"));
+}
+
+std::string switched(std::string_view xml, AutoMode mode) {
+  return done(with_automatic(xml, mode));
+}
+
+TEST(Automatic, IsSwitchedAndKeepsItsRules) {
+  EXPECT_EQ(switched("", AutoMode::yes), "<forwards>\n  <auto enabled=\"yes\"/>\n</forwards>");
+  EXPECT_EQ(switched("", AutoMode::policy), "");
+  EXPECT_EQ(switched(switched("", AutoMode::no), AutoMode::policy), "");
+  EXPECT_EQ(switched("<forwards><auto/></forwards>", AutoMode::yes),
+            "<forwards><auto/></forwards>");
+  EXPECT_EQ(switched("<forwards><auto><rule/></auto></forwards>", AutoMode::no),
+            "<forwards><auto enabled=\"no\"><rule/></auto></forwards>");
+  EXPECT_EQ(switched("<forwards><auto enabled=\"no\"><rule/></auto></forwards>", AutoMode::policy),
+            "<forwards><auto enabled=\"policy\"><rule/></auto></forwards>");
+  const std::string with_block = blocked(switched("", AutoMode::yes));
+  EXPECT_EQ(unblocked(with_block), "<forwards>\n  <auto enabled=\"yes\"/>\n</forwards>");
+}
+
+}  // namespace
+}  // namespace vf
