@@ -39,7 +39,9 @@ class ControlSession final : public Session,
     joined_ = true;
     queueing_ = true;
     sessions_.watch().join(*this);
-    log_line(LogLevel::info, "the host watches, by " + sessions_.watch().wake_up_source());
+    static RateLimit watchers;
+    if (watchers.pass())
+      log_line(LogLevel::info, "the host watches, by " + sessions_.watch().wake_up_source());
     std::vector<std::uint8_t> snapshot = std::exchange(queue_, {});
     say_hello();
     queue_.insert(queue_.end(), snapshot.begin(), snapshot.end());
@@ -52,6 +54,7 @@ class ControlSession final : public Session,
   void listens(const GuestListener& listener) override { add(GuestListens{listener}); }
   void gone(const ListenerKey& key) override { add(GuestGone{key}); }
   void synced(std::uint32_t left_out) override { add(GuestSnapshotEnd{left_out}); }
+  void fallback_changed() override { say_hello(); }
 
  private:
   void ready(std::uint32_t events) override {

@@ -66,9 +66,11 @@ class Server::Request final : public Handler, public Timer {
   Request(Server& server, Fd host, bool privileged)
       : Timer(server.loop_), server_(server), host_(std::move(host)), privileged_(privileged) {}
 
-  void start() {
+  bool start() {
     arm(server_.limits_.request_timeout);
-    if (!server_.loop_.watch(host_.get(), EPOLLIN | EPOLLRDHUP, *this)) server_.drop(*this);
+    if (server_.loop_.watch(host_.get(), EPOLLIN | EPOLLRDHUP, *this)) return true;
+    server_.drop(*this);
+    return false;
   }
   // Sends the reply, and its end, and waits for the host's.
   void refuse(const GuestReply& reply) {
@@ -130,7 +132,7 @@ Server::Server(Loop& loop, SocketTable& sockets, Config config, const GuestToken
       config_(std::move(config)),
       token_(token),
       limits_(limits),
-      watch_(loop, sockets, config_) {}
+      watch_(loop, sockets, config_, limits.hints) {}
 
 Server::~Server() {
   // They speak to this one until they are gone.
@@ -203,7 +205,7 @@ void Server::expired() {
   malloc_trim(0);
 }
 
-void Server::accepted(Fd host, bool privileged) {
+Server::Request* Server::accepted(Fd host, bool privileged) {
   if (requests_.size() >= limits_.requests) {
     complain("too many connections without a request");
     drop(*requests_.front());
@@ -211,7 +213,7 @@ void Server::accepted(Fd host, bool privileged) {
   requests_.push_back(std::make_unique<Request>(*this, std::move(host), privileged));
   Request& request = *requests_.back();
   request.place = std::prev(requests_.end());
-  request.start();
+  return request.start() ? &request : nullptr;
 }
 
 void Server::drop(Request& request) {
@@ -222,9 +224,7 @@ void Server::drop(Request& request) {
 }
 
 void Server::refuse(Fd host, const GuestReply& reply) {
-  accepted(std::move(host), false);
-  // Where it could not be watched it has gone.
-  if (!requests_.empty()) requests_.back()->refuse(reply);
+  if (Request* const request = accepted(std::move(host), false)) request->refuse(reply);
 }
 
 void Server::serve(Fd host, const GuestRequest& request, bool privileged) {

@@ -29,6 +29,7 @@ struct Limits {
   std::size_t control_sessions = 8;
   std::size_t requests = 256;  // that are not whole yet; one more ends the eldest
   std::chrono::milliseconds request_timeout{10'000};
+  bool hints = true;  // as of Watch
 };
 
 // Who connects.
@@ -62,7 +63,8 @@ class Server final : private Sessions, private Handler, private Timer {
 
   void ready(std::uint32_t events) override;
   void expired() override;
-  void accepted(Fd host, bool privileged);
+  // Null where the kernel cannot watch it: it has gone.
+  Request* accepted(Fd host, bool privileged);
   void serve(Fd host, const GuestRequest& request, bool privileged);
   void drop(Request& request);
   void complain(const std::string& line);

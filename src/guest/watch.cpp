@@ -15,6 +15,7 @@
 #include "guest/watch.h"
 
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,6 +42,16 @@ constexpr int tries_for_process = 3;
 constexpr std::size_t owners_per_tick = 32;
 constexpr std::size_t max_hints = 256;
 
+std::chrono::seconds time_asleep() {
+  timespec awake{};
+  timespec all{};
+  clock_gettime(CLOCK_MONOTONIC, &awake);
+  clock_gettime(CLOCK_BOOTTIME, &all);
+  // To the nearest: the two are not read at once.
+  const auto ms = (all.tv_sec - awake.tv_sec) * 1000 + (all.tv_nsec - awake.tv_nsec) / 1'000'000;
+  return std::chrono::seconds((ms + 500) / 1000);
+}
+
 }  // namespace
 
 void Watch::Owner::ready(std::uint32_t) {
@@ -54,10 +65,11 @@ void Watch::Owner::stop() {
   pidfd.reset();
 }
 
-Watch::Watch(Loop& loop, SocketTable& sockets, const Config& config)
+Watch::Watch(Loop& loop, SocketTable& sockets, const Config& config, bool hints)
     : loop_(loop),
       sockets_(sockets),
       config_(config),
+      may_hint_(hints),
       look_timer_(loop, *this, &Watch::look),
       tick_timer_(loop, *this, &Watch::tick) {}
 
@@ -70,10 +82,18 @@ bool Watch::anybody_wants_udp() const {
 }
 
 void Watch::begin() {
-  tcp_ = TcpWakeUp::create(
-      loop_, [this](const std::vector<SocketHint>& hints) { hinted(hints); }, no_wake_up_);
+  ask_for_hints();
   ticks_ = 0;
+  slept_ = time_asleep();
   tick();
+}
+
+void Watch::ask_for_hints() {
+  tcp_.reset();
+  no_wake_up_ = "not wanted";
+  if (!may_hint_) return;
+  const auto listener = [this](const std::vector<SocketHint>& hints) { hinted(hints); };
+  tcp_ = TcpWakeUp::create(loop_, listener, no_wake_up_);
 }
 
 void Watch::end() {
@@ -351,10 +371,14 @@ void Watch::tick() {
   tick_timer_.arm(tcp_ && !anybody_wants_udp() ? tick_period : fallback_period);
   ++ticks_;
   if (subscribers_.empty()) return;
-  if (tcp_ && !tcp_->covers_all()) {
-    tcp_ = TcpWakeUp::create(
-        loop_, [this](const std::vector<SocketHint>& hints) { hinted(hints); }, no_wake_up_);
+  // Events of a processor may not survive that it goes, as all but one do while the machine sleeps.
+  const bool slept = std::exchange(slept_, time_asleep()) != slept_;
+  if (tcp_ && (slept || !tcp_->covers_all())) {
+    ask_for_hints();
     look_soon(microseconds(0));
+    if (!tcp_)
+      for (Subscriber* const one : subscribers_)
+        one->fallback_changed();
   }
   refresh_owners();
   if (ticks_ % ticks_between_first == 0) refresh_sockets_of_first();

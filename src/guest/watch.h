@@ -33,9 +33,12 @@ class Watch {
     virtual void gone(const ListenerKey& key) = 0;
     // Everything there is has been told; so many were left out.
     virtual void synced(std::uint32_t left_out) = 0;
+    // fallback() says something else now.
+    virtual void fallback_changed() = 0;
   };
 
-  Watch(Loop& loop, SocketTable& sockets, const Config& config);
+  // Without `hints` as where the kernel gives none.
+  Watch(Loop& loop, SocketTable& sockets, const Config& config, bool hints);
   ~Watch();
 
   // Tells everything at once, then changes. The subscriber must leave before it goes.
@@ -78,6 +81,7 @@ class Watch {
 
   bool anybody_wants_udp() const;
   void begin();
+  void ask_for_hints();
   void end();
   void hinted(const std::vector<SocketHint>& hints);
   void look_soon(std::chrono::microseconds delay);
@@ -98,6 +102,7 @@ class Watch {
   Loop& loop_;
   SocketTable& sockets_;
   const Config& config_;
+  bool may_hint_;
   std::vector<Subscriber*> subscribers_;
   std::map<ListenerKey, Entry> told_;
   std::uint32_t left_out_ = 0;
@@ -111,6 +116,7 @@ class Watch {
   Clock::time_point look_at_{};
   std::chrono::microseconds pause_{0};  // between looks, so that they take little of a processor
   int ticks_ = 0;
+  std::chrono::seconds slept_{0};  // of the machine, since it began
   std::uint64_t looks_ = 0;
   Call look_timer_;
   Call tick_timer_;

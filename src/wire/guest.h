@@ -88,7 +88,7 @@ Result<GuestReply> decode_guest_reply(std::span<const std::uint8_t, GuestReply::
 inline constexpr std::size_t guest_frame_header_bytes = 4;
 inline constexpr std::size_t guest_frame_max_bytes = 1024;  // of the payload
 
-// First, and again whenever the agent has made another.
+// First, and again whenever something in it is different.
 struct GuestHello {
   static constexpr std::size_t max_program_bytes = 64;
   GuestToken token{};
@@ -108,7 +108,8 @@ struct GuestGone {
   friend bool operator==(const GuestGone&, const GuestGone&) = default;
 };
 
-// Everything that listens has been told. `left_out`: more than the agent tells of.
+// Everything that listens has been told. `left_out`: more than the agent tells of; again whenever
+// that number is another one.
 struct GuestSnapshotEnd {
   std::uint32_t left_out = 0;
   friend bool operator==(const GuestSnapshotEnd&, const GuestSnapshotEnd&) = default;
