@@ -52,13 +52,15 @@ def _daemon(*arguments):
     if os.path.exists(programs.LOG):
         os.unlink(programs.LOG)
     running = programs.Daemon(*arguments).start()
-    running.wait_connected()
-    yield running
     try:
-        running.stop()
-        running.check_log()
+        running.wait_connected()
+        yield running
     finally:
-        print(running.log())  # shown by pytest when this failed
+        try:
+            running.stop()
+            running.check_log()
+        finally:
+            print(running.log())  # shown by pytest when this failed
 
 
 def _guests(request, libvirtd, running):

@@ -219,7 +219,7 @@ class Guest:
 
         wait.until(answers, f"{self.name} answers on its control channel", deadline)
         self._send(f"{marker} {command}\n")
-        output = self._receive(f"\n{marker}=", deadline)
+        output = self._receive(f"\n{marker}=", deadline * wait.SLOWNESS)
         if output is None:
             raise wait.Timeout(f"not within {deadline} s: {command!r} in {self.name}")
         status = int(self._receive("\n", deadline))

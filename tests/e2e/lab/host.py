@@ -151,7 +151,7 @@ class Events:
             return next((event for event in self.seen if event[:len(start)] == start), None)
 
         with self._changed:
-            if not self._changed.wait_for(first, deadline):
+            if not self._changed.wait_for(first, deadline * wait.SLOWNESS):
                 raise wait.Timeout(f"no event {start} within {deadline} s; seen: {self.seen}")
             return first()
 

@@ -23,7 +23,7 @@ class Cli:
 
     def __init__(self, *arguments, check=True, deadline=30.0, **options):
         done = subprocess.run([CLI, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              timeout=deadline, check=False, stdin=subprocess.DEVNULL, **options)
+                              timeout=deadline * wait.SLOWNESS, check=False, stdin=subprocess.DEVNULL, **options)
         self.status, self.stdout, self.stderr = done.returncode, done.stdout, done.stderr
         if check and self.status != 0:
             raise AssertionError(f"virt-forward {' '.join(arguments)}: exit {self.status}\n{self.stdout}{self.stderr}")

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Waiting: always for a condition, never for a time."""
+import os
 import time
 
 INTERVAL = 0.02
+SLOWNESS = float(os.environ.get("VF_LAB_SLOWNESS", "1"))  # where all is emulated: deadlines are that much longer
 
 
 class Timeout(AssertionError):
@@ -15,6 +17,7 @@ def until(condition, what, deadline=30.0):
     Exceptions of OSError's family (connection refused, no such file) count as "not yet". The
     Timeout names `what` and the last answer or exception.
     """
+    deadline *= SLOWNESS
     end = time.monotonic() + deadline
     while True:
         try:

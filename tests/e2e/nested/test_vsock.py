@@ -40,6 +40,7 @@ def test_host_to_guest_and_back(guest, nic):
         assert inner.run(f"echo hello | vsock connect {HOST} 6000 > /run/said & echo started") == "started\n"
         connection, peer = listener.accept()
         with connection:
+            connection.settimeout(20)
             assert peer[0] == inner.cid()
             connection.sendall(b"welcome")
             assert connection.makefile("rb").read() == b"hello\n"
