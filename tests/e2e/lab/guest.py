@@ -62,9 +62,9 @@ VSOCK = "<vsock model='virtio'><cid auto='yes'/></vsock>"
 
 
 def program(path, name=None):
-    """A dynamically linked program of this machine and its libraries, for Guest(files=...)."""
+    """A program of this machine and the libraries that it is linked with, if any, for Guest(files=...)."""
     found = {name or f"/bin/{os.path.basename(path)}": path}
-    for line in subprocess.run(["ldd", path], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines():
+    for line in subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout.splitlines():
         library = next((word for word in line.split() if word.startswith("/")), None)
         if library:
             found[library] = library
