@@ -172,10 +172,10 @@ def test_ipv6_network(guest, connection):
 
 def test_files_of_a_test(guest):
     files = {"/data/deep/odd": b"12345", "/etc/start/first": b"#!/bin/sh\ncat /data/deep/odd > /run/started\n",
-             **guests.program("/usr/bin/getent", "/bin/other"), **guests.program("/bin/busybox", "/bin/static")}
+             **guests.program("/usr/bin/getent", "/bin/other"), **guests.program("/bin/busybox", "/data/busybox")}
     web = guest(files=files)
     assert wait.until(lambda: web.run("cat /run/started", check=False)[1] == "12345", "its script has run")
-    assert web.run("static echo whole") == "whole\n"
+    assert web.run("/data/busybox echo whole") == "whole\n"
     assert web.run("other hosts localhost").split()[1:2] == ["localhost"]
 
 
