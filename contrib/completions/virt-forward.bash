@@ -12,6 +12,8 @@ _virt_forward_candidates() {
     remove) echo "$global --all --drain --live --config --persistent" ;;
     list | watch) echo "$global --all" ;;
     url) echo "$global --copy --open" ;;
+    auto | block | unblock) echo "$global --live --config --persistent" ;;
+    explain) echo "$global --metadata --listener" ;;
     esac
 }
 
@@ -47,7 +49,7 @@ _virt_forward() {
         --connect=* | --address=*) daemon+=("$word") ;;
         --connect | -c | --address | --color | --name | --label | --host-address | \
             --guest-address | --protocol | --transport | --offload | --on-busy | --scheme | \
-            --proxy-protocol | --idle-timeout | --max-connections | --timeout) wants_value=$word ;;
+            --proxy-protocol | --idle-timeout | --max-connections | --timeout | --metadata | --listener) wants_value=$word ;;
         -*) ;;
         *) if [[ $verb ]]; then positional+=("$word"); else verb=$word; fi ;;
         esac
@@ -56,16 +58,22 @@ _virt_forward() {
     if [[ $current == --*=* ]]; then
         local option=${current%%=*} value
         for value in $(_virt_forward_values "$option"); do candidates+=("$option=$value"); done
+    elif [[ $wants_value == --metadata ]]; then
+        mapfile -t candidates < <(compgen -f -- "$current")
     elif [[ $wants_value ]]; then
         mapfile -t candidates < <(_virt_forward_values "$wants_value" | tr ' ' '\n')
     elif [[ $current == -* || ! $verb ]]; then
         mapfile -t candidates < <(_virt_forward_candidates "$verb" | tr ' ' '\n')
     else
         case $verb/${#positional[@]} in
-        add/0 | remove/0 | url/0 | list/* | watch/*)
+        add/0 | remove/0 | url/0 | auto/0 | block/0 | unblock/0 | list/* | watch/*)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete domains 2>/dev/null) ;;
         remove/* | url/1)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete forwards \
+                "${positional[0]}" 2>/dev/null) ;;
+        auto/1) candidates=(on off policy) ;;
+        block/1 | unblock/1)
+            mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete ports \
                 "${positional[0]}" 2>/dev/null) ;;
         esac
     fi

@@ -18,7 +18,7 @@ function __vf_read_line
                 set -a __vf_daemon $word
             case --connect -c --address --color --name --label --host-address --guest-address \
                 --protocol --transport --offload --on-busy --scheme --proxy-protocol \
-                --idle-timeout --max-connections --timeout
+                --idle-timeout --max-connections --timeout --metadata --listener
                 set wants $word
             case '-*'
             case '*'
@@ -49,6 +49,11 @@ function __vf_forwards
     virt-forward $__vf_daemon __complete forwards $__vf_words[2] 2>/dev/null
 end
 
+function __vf_ports
+    __vf_read_line
+    virt-forward $__vf_daemon __complete ports $__vf_words[2] 2>/dev/null
+end
+
 complete -c virt-forward -f
 complete -c virt-forward -l json -d 'Print JSON'
 complete -c virt-forward -s c -l connect -x -a 'qemu:///system qemu:///session' -d 'The daemon of this libvirt connection'
@@ -61,13 +66,19 @@ complete -c virt-forward -n '__vf_verb ""' -a remove -d 'Remove forwards and end
 complete -c virt-forward -n '__vf_verb ""' -a list -d 'Show forwards, their URLs and their states'
 complete -c virt-forward -n '__vf_verb ""' -a url -d 'Print the URL of a forward'
 complete -c virt-forward -n '__vf_verb ""' -a watch -d 'Follow forwards as they come, change and go'
+complete -c virt-forward -n '__vf_verb ""' -a auto -d 'Show or switch the forwarding of ports that a guest opens'
+complete -c virt-forward -n '__vf_verb ""' -a block -d 'Never forward a port that the guest opens'
+complete -c virt-forward -n '__vf_verb ""' -a unblock -d 'Undo a block'
+complete -c virt-forward -n '__vf_verb ""' -a explain -d 'Try rules of automatic forwarding'
 
-complete -c virt-forward -n '__vf_at add 0 0; or __vf_at remove 0 0; or __vf_at url 0 0; or __vf_verb list watch' -a '(__vf_domains)'
+complete -c virt-forward -n '__vf_at add 0 0; or __vf_at remove 0 0; or __vf_at url 0 0; or __vf_at auto 0 0; or __vf_at block 0 0; or __vf_at unblock 0 0; or __vf_verb list watch' -a '(__vf_domains)'
 complete -c virt-forward -n '__vf_at remove 1 99; or __vf_at url 1 1' -a '(__vf_forwards)'
+complete -c virt-forward -n '__vf_at auto 1 1' -a 'on off policy'
+complete -c virt-forward -n '__vf_at block 1 1; or __vf_at unblock 1 1' -a '(__vf_ports)'
 
-complete -c virt-forward -n '__vf_verb add remove' -l live -d 'Edit the running domain'
-complete -c virt-forward -n '__vf_verb add remove' -l config -d 'Edit what the next start brings'
-complete -c virt-forward -n '__vf_verb add remove' -l persistent -d 'Edit both'
+complete -c virt-forward -n '__vf_verb add remove auto block unblock' -l live -d 'Edit the running domain'
+complete -c virt-forward -n '__vf_verb add remove auto block unblock' -l config -d 'Edit what the next start brings'
+complete -c virt-forward -n '__vf_verb add remove auto block unblock' -l persistent -d 'Edit both'
 complete -c virt-forward -n '__vf_verb add' -l name -x -d 'Identity of the forward'
 complete -c virt-forward -n '__vf_verb add' -l label -x -d 'Text for people'
 complete -c virt-forward -n '__vf_verb add' -l host-address -x -d 'Listen there'
@@ -89,3 +100,5 @@ complete -c virt-forward -n '__vf_verb remove' -l drain -d 'Let connections end 
 complete -c virt-forward -n '__vf_verb list watch' -s a -l all -d 'Also stopped domains'
 complete -c virt-forward -n '__vf_verb url' -l copy -d 'Copy it to the clipboard'
 complete -c virt-forward -n '__vf_verb url' -l open -d 'Open it'
+complete -c virt-forward -n '__vf_verb explain' -l metadata -r -F -d 'Rules, or - for standard input'
+complete -c virt-forward -n '__vf_verb explain' -l listener -x -d 'A port to try'

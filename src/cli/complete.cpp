@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// __complete verbs|domains|forwards DOMAIN: candidates for the shell, one a line. Says nothing when
-// something is wrong: it runs while somebody types.
+// __complete verbs|domains|forwards DOMAIN|ports DOMAIN: candidates for the shell, one a line. Says
+// nothing when something is wrong: it runs while somebody types.
 
 #include <set>
 
 #include "cli/daemons.h"
 #include "cli/output.h"
+#include "cli/shown.h"
 #include "cli/verb.h"
 
 namespace vf {
@@ -49,6 +50,19 @@ void offer_forwards(const Daemons& daemons, const std::string& domain) {
   offer(names);
 }
 
+void offer_ports(const Daemons& daemons, const std::string& domain) {
+  const auto found = daemons.find(domain);
+  if (!found) return;
+  const auto inventory = found->daemon->inventory();
+  if (!inventory) return;
+  std::set<std::string> names;
+  for (const auto& [path, properties] : inventory->ports) {
+    const PortView port = port_view(properties);
+    if (port.uuid == found->domain.uuid && port.port) names.insert(port_words(port));
+  }
+  offer(names);
+}
+
 int run_complete(const Verb&, Call& call) {
   Options options("", "");
   options.global(call.globals);
@@ -64,6 +78,7 @@ int run_complete(const Verb&, Call& call) {
   if (!daemons) return 0;
   if (kind == "domains") offer_domains(*daemons);
   if (kind == "forwards" && positional->size() > 1) offer_forwards(*daemons, (*positional)[1]);
+  if (kind == "ports" && positional->size() > 1) offer_ports(*daemons, (*positional)[1]);
   return 0;
 }
 

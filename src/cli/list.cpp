@@ -86,7 +86,7 @@ void print_table(const std::vector<Listed>& listed, bool all, bool color) {
     if (holders[domain].size() > 1) domain += " (" + one.daemon->uri() + ')';
     const bool differ = all && one.domain.active && one.domain.persistent;
     table.add({{domain},
-               {forward.name.empty() ? "-" : forward.name},
+               {name_words(forward)},
                {host_side(forward)},
                {guest_side(forward)},
                {way(forward)},

@@ -26,14 +26,19 @@ void Options::text(const char* name, char letter, std::optional<std::string>& va
   entry(name, letter, G_OPTION_ARG_FILENAME, &slot.given, help, placeholder);
 }
 
+void Options::texts(const char* name, char letter, std::vector<std::string>& values,
+                    const char* placeholder, const char* help) {
+  Texts& slot = lists_.emplace_back(Texts{nullptr, &values});
+  entry(name, letter, G_OPTION_ARG_FILENAME_ARRAY, &slot.given, help, placeholder);
+}
+
 void Options::global(GlobalOptions& globals, bool with_json) {
   globals_ = &globals;
   if (with_json) flag("json", 0, globals.json, "Print JSON");
   text("connect", 'c', globals.connect, "URI",
        "The daemon of this libvirt connection: qemu:///system, qemu:///session");
-  Texts& addresses = lists_.emplace_back(Texts{nullptr, &globals.addresses});
-  entry("address", 0, G_OPTION_ARG_FILENAME_ARRAY, &addresses.given,
-        "The daemon at this D-Bus address; may be repeated", "ADDRESS");
+  texts("address", 0, globals.addresses, "ADDRESS",
+        "The daemon at this D-Bus address; may be repeated");
   text("color", 0, color_, "WHEN", "Colour: auto, always or never");
   flag("help", 'h', globals.help, "Show this help");
 }

@@ -36,6 +36,9 @@ class Options {
   void flag(const char* name, char letter, bool& value, const char* help);
   void text(const char* name, char letter, std::optional<std::string>& value,
             const char* placeholder, const char* help);
+  // May be repeated.
+  void texts(const char* name, char letter, std::vector<std::string>& values,
+             const char* placeholder, const char* help);
   void global(GlobalOptions& globals, bool with_json = true);
 
   // The arguments that are no options. Stops at the first of them when `stop_early`. Sets the

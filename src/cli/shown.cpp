@@ -63,6 +63,32 @@ std::string reason_words(const ForwardView& forward) {
   return words;
 }
 
+std::string port_words(const PortView& port) {
+  std::string words = port.port ? std::to_string(port.port->number()) : "-";
+  if (port.protocol != Protocol::tcp) words += '/' + std::string(text(port.protocol));
+  return words;
+}
+
+std::string name_words(const ForwardView& forward) {
+  if (!forward.name.empty()) return forward.name;
+  return forward.process && !forward.process->name.empty() ? forward.process->name : "-";
+}
+
+const char* state_color(DetectedState state) {
+  switch (state) {
+    case DetectedState::forwarded:
+      return "32";
+    case DetectedState::asking:
+      return "33";
+    case DetectedState::blocked:
+    case DetectedState::denied:
+      return "31";
+    case DetectedState::ignored:
+      break;
+  }
+  return "2";
+}
+
 const char* state_color(const ForwardView& forward) {
   switch (forward.state) {
     case ForwardState::active:

@@ -23,7 +23,12 @@ std::string way(const ForwardView& forward);
 std::string state_words(const ForwardView& forward, bool differ);
 // The reason and the time of the next try; empty for an active one.
 std::string reason_words(const ForwardView& forward);
+// "3000", "53/udp".
+std::string port_words(const PortView& port);
+// The name, else that of the process; "-" for neither.
+std::string name_words(const ForwardView& forward);
 // ANSI colour (SGR parameters) of the state.
 const char* state_color(const ForwardView& forward);
+const char* state_color(DetectedState state);
 
 }  // namespace vf

@@ -36,6 +36,10 @@ extern const Verb remove_verb;
 extern const Verb list_verb;
 extern const Verb url_verb;
 extern const Verb watch_verb;
+extern const Verb auto_verb;
+extern const Verb block_verb;
+extern const Verb unblock_verb;
+extern const Verb explain_verb;
 extern const Verb complete_verb;
 
 // Parses the options of a verb and counts its arguments. The exit status, when the verb is over

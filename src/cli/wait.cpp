@@ -56,6 +56,7 @@ class Waiting final : public Watch::Observer {
                        const ForwardView* after) override {
     look_at(path, after);
   }
+  void port_changed(const Daemon&, const std::string&, const PortView*, const PortView*) override {}
   void domain_changed(const Daemon&, const std::string&, const DomainView*,
                       const DomainView*) override {}
   void daemon_lost(const Daemon& daemon) override {

@@ -40,6 +40,8 @@ class Watching final : public Watch::Observer {
       if (const auto started = watch->start(); !started) return fail(started.error());
       for (const auto& [path, forward] : watch->forwards())
         forward_changed(daemon, path, nullptr, &forward);
+      for (const auto& [path, port] : watch->ports())
+        port_changed(daemon, path, nullptr, &port);
     }
     const Source interrupted = on_signal(SIGINT, [this] { end(0); });
     const Source terminated = on_signal(SIGTERM, [this] { end(0); });
@@ -66,6 +68,16 @@ class Watching final : public Watch::Observer {
     else if (was)
       tell("removed", *before);
   }
+  // What changes of a port is told as the port anew: "changed" is of forwards.
+  void port_changed(const Daemon& daemon, const std::string&, const PortView* before,
+                    const PortView* after) override {
+    const PortView& port = after ? *after : *before;
+    if (over_ || !watches(daemon, port.uuid)) return;
+    const std::string line = event_text(after ? "detected" : "gone", port);
+    if (before && after && line == event_text("detected", *before)) return;
+    print(line);
+    if (!flush()) end(0);
+  }
   void domain_changed(const Daemon&, const std::string&, const DomainView*,
                       const DomainView*) override {}
   void daemon_lost(const Daemon& daemon) override {
@@ -88,6 +100,19 @@ class Watching final : public Watch::Observer {
 
   std::string event_text(std::string_view event, const ForwardView& forward) const {
     return json_ ? json_event(event, forward) + '\n' : sentence(event, forward);
+  }
+
+  std::string event_text(std::string_view event, const PortView& port) const {
+    if (json_) return json_event(event, port) + '\n';
+    std::string word(event);
+    word.resize(9, ' ');
+    std::string state(text(port.state));
+    if (color_) state = "\x1b[" + std::string(state_color(port.state)) + 'm' + state + "\x1b[0m";
+    const bool named = port.process && !port.process->name.empty();
+    std::string line = word + printable(port.domain) + "  " + printable(port.id) + "  " +
+                       (named ? printable(port.process->name) : "-") + "  " + state;
+    if (!port.reason.empty()) line += ": " + printable(port.reason);
+    return line + '\n';
   }
 
   std::string sentence(std::string_view event, const ForwardView& forward) const {

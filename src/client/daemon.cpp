@@ -199,6 +199,7 @@ Result<Objects> Daemon::inventory() const {
     };
     take(domain_interface, inventory.domains);
     take(forward_interface, inventory.forwards);
+    take(port_interface, inventory.ports);
   }
   return inventory;
 }
@@ -242,6 +243,37 @@ Result<void> Daemon::remove_forward(const std::string& domain_path, const std::s
   auto reply = call(domain_path, domain_interface, "RemoveForward",
                     g_variant_new("(s@a{sv})", forward.c_str(), options_variant(options)), "()",
                     editing_timeout);
+  if (!reply) return Unexpected(reply.error());
+  return {};
+}
+
+Result<void> Daemon::edit_block(const char* method, const std::string& domain_path,
+                                Protocol protocol, PortRange ports,
+                                const EditFlags& options) const {
+  auto reply = call(domain_path, domain_interface, method,
+                    g_variant_new("(ss@a{sv})", std::string(text(protocol)).c_str(),
+                                  ports.text().c_str(), options_variant(options)),
+                    "()", editing_timeout);
+  if (!reply) return Unexpected(reply.error());
+  return {};
+}
+
+Result<void> Daemon::block(const std::string& domain_path, Protocol protocol, PortRange ports,
+                           const EditFlags& options) const {
+  return edit_block("Block", domain_path, protocol, ports, options);
+}
+
+Result<void> Daemon::unblock(const std::string& domain_path, Protocol protocol, PortRange ports,
+                             const EditFlags& options) const {
+  return edit_block("Unblock", domain_path, protocol, ports, options);
+}
+
+Result<void> Daemon::set_automatic(const std::string& domain_path, AutoMode mode,
+                                   const EditFlags& options) const {
+  auto reply =
+      call(domain_path, domain_interface, "SetAutomatic",
+           g_variant_new("(s@a{sv})", std::string(text(mode)).c_str(), options_variant(options)),
+           "()", editing_timeout);
   if (!reply) return Unexpected(reply.error());
   return {};
 }

@@ -42,6 +42,7 @@ struct AddedForward {
 struct Objects {
   std::map<std::string, Properties> domains;
   std::map<std::string, Properties> forwards;
+  std::map<std::string, Properties> ports;
 };
 
 class Daemon {
@@ -68,6 +69,12 @@ class Daemon {
       const EditFlags& options) const;
   Result<void> remove_forward(const std::string& domain_path, const std::string& forward,
                               const EditFlags& options) const;
+  Result<void> block(const std::string& domain_path, Protocol protocol, PortRange ports,
+                     const EditFlags& options) const;
+  Result<void> unblock(const std::string& domain_path, Protocol protocol, PortRange ports,
+                       const EditFlags& options) const;
+  Result<void> set_automatic(const std::string& domain_path, AutoMode mode,
+                             const EditFlags& options) const;
   // By object path; a forward that nothing counts is absent. Empty where the daemon cannot say.
   std::map<std::string, ForwardCounters> counters() const;
 
@@ -80,6 +87,8 @@ class Daemon {
   Result<Ref<GVariant>> call(const std::string& path, const char* interface, const char* method,
                              GVariant* parameters, const char* reply_type,
                              std::chrono::milliseconds timeout) const;
+  Result<void> edit_block(const char* method, const std::string& domain_path, Protocol protocol,
+                          PortRange ports, const EditFlags& options) const;
   Result<void> greet();
 
   Instance instance_;

@@ -25,6 +25,18 @@ void put(JsonObject* object, const char* key, std::uint64_t number) {
   json_object_set_int_member(object, key, static_cast<gint64>(number));
 }
 
+void put(JsonObject* object, const char* key, const std::vector<IpAddress>& addresses) {
+  if (addresses.empty()) return;
+  JsonArray* array = json_array_new();
+  for (const IpAddress& address : addresses)
+    json_array_add_string_element(array, address.text().c_str());
+  json_object_set_array_member(object, key, array);
+}
+
+void put(JsonObject* object, const char* key, bool value) {
+  json_object_set_boolean_member(object, key, value);
+}
+
 JsonObject* guest_object(const ForwardView& forward) {
   JsonObject* guest = json_object_new();
   if (forward.guest_address) put(guest, "address", forward.guest_address->text());
@@ -35,12 +47,7 @@ JsonObject* guest_object(const ForwardView& forward) {
 
 JsonObject* host_object(const ForwardView& forward) {
   JsonObject* host = json_object_new();
-  if (!forward.host_addresses.empty()) {
-    JsonArray* addresses = json_array_new();
-    for (const IpAddress& address : forward.host_addresses)
-      json_array_add_string_element(addresses, address.text().c_str());
-    json_object_set_array_member(host, "addresses", addresses);
-  }
+  put(host, "addresses", forward.host_addresses);
   put(host, "port", forward.host_port);
   put(host, "requested-port", forward.requested_port);
   put(host, "socket", forward.host_socket);
@@ -52,6 +59,35 @@ JsonObject* process_object(const ProcessView& process) {
   put(object, "name", process.name);
   if (process.pid > 0) json_object_set_int_member(object, "pid", process.pid);
   put(object, "command", process.command);
+  return object;
+}
+
+void put_port(JsonObject* object, const PortView& port) {
+  put(object, "protocol", text(port.protocol));
+  put(object, "port", port.port);
+  put(object, "addresses", port.addresses);
+  if (port.process) json_object_set_object_member(object, "process", process_object(*port.process));
+  if (port.user_id) put(object, "user-id", std::uint64_t{*port.user_id});
+  put(object, "container", port.container);
+}
+
+void put_decision(JsonObject* object, const PortView& port) {
+  put(object, "state", text(port.state));
+  if (port.rule) put(object, "rule", std::uint64_t{*port.rule});
+  put(object, "reason", port.reason);
+}
+
+JsonObject* port_object(const PortView& port) {
+  JsonObject* object = json_object_new();
+  put(object, "domain", port.domain);
+  put(object, "uuid", port.uuid);
+  put(object, "id", port.id);
+  put_port(object, port);
+  put_decision(object, port);
+  put(object, "forward", port.forward);
+  put(object, "source", text(port.source));
+  put(object, "notify", port.notify);
+  put(object, "open", port.open);
   return object;
 }
 
@@ -129,6 +165,69 @@ std::string json_event(std::string_view event, const ForwardView& forward) {
   put(object, "event", event);
   json_object_set_object_member(object, "forward", forward_object(forward, nullptr));
   return one_line(object);
+}
+
+std::string json_port(const PortView& port) {
+  return one_line(port_object(port));
+}
+
+std::string json_event(std::string_view event, const PortView& port) {
+  JsonObject* object = json_object_new();
+  put(object, "event", event);
+  json_object_set_object_member(object, "port", port_object(port));
+  return one_line(object);
+}
+
+std::string_view detected_action(DetectedState state) {
+  switch (state) {
+    case DetectedState::forwarded:
+      return "forward";
+    case DetectedState::blocked:
+      return "block";
+    case DetectedState::ignored:
+      return "ignore";
+    case DetectedState::asking:
+      return "ask";
+    case DetectedState::denied:
+      break;
+  }
+  return "deny";
+}
+
+std::string json_explained(const ExplainedPort& explained) {
+  JsonObject* object = json_object_new();
+  JsonObject* listener = json_object_new();
+  put_port(listener, explained.port);
+  json_object_set_object_member(object, "listener", listener);
+  put(object, "action", detected_action(explained.port.state));
+  put_decision(object, explained.port);
+  if (explained.host_port || !explained.host_socket.empty()) {
+    JsonObject* host = json_object_new();
+    put(host, "addresses", explained.host_addresses);
+    put(host, "port", explained.host_port);
+    put(host, "socket", explained.host_socket);
+    json_object_set_object_member(object, "host", host);
+  }
+  put(object, "label", explained.label);
+  put(object, "scheme", explained.scheme);
+  put(object, "notify", explained.port.notify);
+  put(object, "open", explained.port.open);
+  return one_line(object);
+}
+
+std::string json_automatic(const DomainView& domain, const std::vector<PortView>& ports) {
+  JsonObject* object = json_object_new();
+  put(object, "domain", domain.name);
+  put(object, "uuid", domain.uuid);
+  put(object, "automatic", domain.automatic);
+  put(object, "guest-agent", domain.guest_agent);
+  put(object, "guest-agent-reason", domain.guest_agent_reason);
+  std::string text = one_line(object);
+  text.pop_back();
+  text += ",\"ports\":[";
+  for (const PortView& port : ports)
+    text += (&port == &ports.front() ? "\n" : ",\n") + json_port(port);
+  return text + (ports.empty() ? "]}\n" : "\n]}\n");
 }
 
 std::string json_forwards(const std::vector<CountedForward>& forwards) {

@@ -14,6 +14,16 @@
 
 namespace vf {
 
+// What rules make of a port, and what it would get.
+struct ExplainedPort {
+  PortView port;
+  std::vector<IpAddress> host_addresses;
+  std::optional<Port> host_port;
+  std::string host_socket;
+  std::string label;
+  std::string scheme;
+};
+
 struct CountedForward {
   ForwardView forward;
   std::optional<ForwardCounters> counters;
@@ -25,5 +35,15 @@ std::string json_forward(const CountedForward& forward);
 std::string json_event(std::string_view event, const ForwardView& forward);
 // An array with one forward a line, and the end of the last line.
 std::string json_forwards(const std::vector<CountedForward>& forwards);
+
+// The action that leads to the state: forward, block, ignore, ask, deny.
+std::string_view detected_action(DetectedState state);
+// One line without its end each.
+std::string json_explained(const ExplainedPort& port);
+std::string json_port(const PortView& port);
+// {"event":EVENT,"port":{...}}
+std::string json_event(std::string_view event, const PortView& port);
+// A domain's switch, agent and ports: one object, a port a line, and the end of the last line.
+std::string json_automatic(const DomainView& domain, const std::vector<PortView>& ports);
 
 }  // namespace vf

@@ -2,6 +2,8 @@
 
 #include "client/views.h"
 
+#include "glib/object_path.h"
+
 namespace vf {
 namespace {
 
@@ -45,6 +47,26 @@ std::vector<std::string> texts_of(const Properties& properties, std::string_view
   return texts;
 }
 
+std::vector<IpAddress> addresses_of(const Properties& properties, std::string_view name) {
+  std::vector<IpAddress> addresses;
+  for (const std::string& address : texts_of(properties, name))
+    if (const auto parsed = IpAddress::parse(address)) addresses.push_back(*parsed);
+  return addresses;
+}
+
+std::optional<std::uint32_t> count_of(const Properties& properties, std::string_view name) {
+  GVariant* value = find(properties, name, "u");
+  if (!value) return std::nullopt;
+  return g_variant_get_uint32(value);
+}
+
+std::optional<ProcessView> process_of(const Properties& properties) {
+  const std::string name = text_of(properties, "ProcessName");
+  const auto id = number_of(properties, "ProcessId");
+  if (!id && name.empty()) return std::nullopt;
+  return ProcessView{name, id.value_or(0), text_of(properties, "ProcessCommand")};
+}
+
 }  // namespace
 
 void merge(Properties& properties, GVariant* dictionary) {
@@ -68,8 +90,7 @@ ForwardView forward_view(const Properties& properties) {
   view.guest_address = IpAddress::parse(text_of(properties, "GuestAddress"));
   view.guest_port = port_of(properties, "GuestPort");
   view.guest_socket = text_of(properties, "GuestSocket");
-  for (const std::string& address : texts_of(properties, "HostAddresses"))
-    if (const auto parsed = IpAddress::parse(address)) view.host_addresses.push_back(*parsed);
+  view.host_addresses = addresses_of(properties, "HostAddresses");
   view.host_port = port_of(properties, "HostPort");
   view.requested_port = port_of(properties, "RequestedPort");
   view.host_socket = text_of(properties, "HostSocket");
@@ -80,11 +101,7 @@ ForwardView forward_view(const Properties& properties) {
   view.reason = text_of(properties, "Reason");
   view.next_retry = number_of(properties, "NextRetry");
   view.origin = parse<Origin>(text_of(properties, "Origin")).value_or(Origin::metadata);
-  const std::string process_name = text_of(properties, "ProcessName");
-  const auto process_id = number_of(properties, "ProcessId");
-  if (process_id || !process_name.empty())
-    view.process =
-        ProcessView{process_name, process_id.value_or(0), text_of(properties, "ProcessCommand")};
+  view.process = process_of(properties);
   view.live = flag_of(properties, "Live");
   view.config = flag_of(properties, "Config");
 
@@ -99,6 +116,34 @@ ForwardView forward_view(const Properties& properties) {
   return view;
 }
 
+PortView port_view(const Properties& properties) {
+  PortView view;
+  view.domain = text_of(properties, "DomainName");
+  view.uuid = text_of(properties, "Uuid");
+  view.id = text_of(properties, "Id");
+  view.protocol = parse<Protocol>(text_of(properties, "Protocol")).value_or(Protocol::tcp);
+  view.port = port_of(properties, "Port");
+  view.addresses = addresses_of(properties, "Addresses");
+  view.process = process_of(properties);
+  view.user_id = count_of(properties, "UserId");
+  view.container = text_of(properties, "Container");
+  view.rule = count_of(properties, "Rule");
+  view.reason = text_of(properties, "Reason");
+  if (GVariant* forward = find(properties, "Forward", "o"))
+    if (const auto name = parse_object_path(g_variant_get_string(forward, nullptr)))
+      view.forward = name->id;
+  view.source = parse<PortSource>(text_of(properties, "Source")).value_or(PortSource::agent);
+  view.notify = flag_of(properties, "Notify");
+  view.open = flag_of(properties, "Open");
+  const std::string state = text_of(properties, "State");
+  const auto known = parse<DetectedState>(state);
+  view.state = known.value_or(DetectedState::ignored);
+  if (!known)
+    view.reason =
+        "the daemon reports a state \"" + state + "\" that this virt-forward does not know";
+  return view;
+}
+
 DomainView domain_view(const Properties& properties) {
   DomainView view;
   view.uuid = text_of(properties, "Uuid");
@@ -107,6 +152,9 @@ DomainView domain_view(const Properties& properties) {
   view.active = flag_of(properties, "Active");
   view.persistent = flag_of(properties, "Persistent");
   view.problems = texts_of(properties, "Problems");
+  view.automatic = flag_of(properties, "Automatic");
+  view.guest_agent = text_of(properties, "GuestAgent");
+  view.guest_agent_reason = text_of(properties, "GuestAgentReason");
   return view;
 }
 

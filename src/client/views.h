@@ -22,6 +22,8 @@ void merge(Properties& properties, GVariant* dictionary);
 // A property that is missing or of another type than documented is unknown. A word that this
 // program does not know (a newer daemon) makes the state `failed` with a reason that says so.
 ForwardView forward_view(const Properties& properties);
+// A word of a state that is not known makes it `ignored` with a reason that says so.
+PortView port_view(const Properties& properties);
 DomainView domain_view(const Properties& properties);
 
 }  // namespace vf

@@ -59,6 +59,7 @@ Result<void> Watch::start() {
   subscribe(peer, object_manager_interface, "InterfacesRemoved", root_path, nullptr);
   subscribe(peer, properties_interface, "PropertiesChanged", nullptr, forward_interface);
   subscribe(peer, properties_interface, "PropertiesChanged", nullptr, domain_interface);
+  subscribe(peer, properties_interface, "PropertiesChanged", nullptr, port_interface);
   if (peer)
     subscribe("org.freedesktop.DBus", "org.freedesktop.DBus", "NameOwnerChanged",
               "/org/freedesktop/DBus", peer);
@@ -70,6 +71,8 @@ Result<void> Watch::start() {
     domains_.emplace(path, domain_view(properties));
   for (const auto& [path, properties] : inventory_.forwards)
     forwards_.emplace(path, forward_view(properties));
+  for (const auto& [path, properties] : inventory_.ports)
+    ports_.emplace(path, port_view(properties));
   return {};
 }
 
@@ -108,6 +111,7 @@ void Watch::added(GVariant* parameters) {
   };
   take(domain_interface, inventory_.domains);
   take(forward_interface, inventory_.forwards);
+  take(port_interface, inventory_.ports);
   update(path);
 }
 
@@ -119,6 +123,7 @@ void Watch::removed(GVariant* parameters) {
   while (g_variant_iter_next(interfaces, "&s", &interface)) {
     if (std::string_view(interface) == domain_interface) inventory_.domains.erase(path);
     if (std::string_view(interface) == forward_interface) inventory_.forwards.erase(path);
+    if (std::string_view(interface) == port_interface) inventory_.ports.erase(path);
   }
   g_variant_iter_free(interfaces);
   update(path);
@@ -130,8 +135,9 @@ void Watch::changed(const std::string& path, GVariant* parameters) {
   GVariantIter* invalidated = nullptr;
   g_variant_get(parameters, "(&s@a{sv}as)", &interface, &values, &invalidated);
   const auto owned = adopt(values);
-  auto& objects =
-      std::string_view(interface) == domain_interface ? inventory_.domains : inventory_.forwards;
+  auto& objects = std::string_view(interface) == domain_interface ? inventory_.domains
+                  : std::string_view(interface) == port_interface ? inventory_.ports
+                                                                  : inventory_.forwards;
   const auto found = objects.find(path);
   const gchar* gone = nullptr;
   if (found != objects.end()) merge(found->second, values);
@@ -155,6 +161,10 @@ void Watch::update(const std::string& path) {
   });
   replace(forwards_, path, forward, forward_view, [&](const auto* before, const auto* after) {
     observer_.forward_changed(daemon_, path, before, after);
+  });
+  const auto port = find(inventory_.ports, path);
+  replace(ports_, path, port, port_view, [&](const auto* before, const auto* after) {
+    observer_.port_changed(daemon_, path, before, after);
   });
 }
 

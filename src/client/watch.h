@@ -21,6 +21,9 @@ class Watch {
     // equal. The forward of a domain is announced after the domain and goes before it.
     virtual void forward_changed(const Daemon& daemon, const std::string& path,
                                  const ForwardView* before, const ForwardView* after) = 0;
+    // A port is announced behind its forward and goes before it.
+    virtual void port_changed(const Daemon& daemon, const std::string& path, const PortView* before,
+                              const PortView* after) = 0;
     virtual void domain_changed(const Daemon& daemon, const std::string& path,
                                 const DomainView* before, const DomainView* after) = 0;
     // The daemon went away. Nothing follows.
@@ -33,10 +36,12 @@ class Watch {
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
-  // Subscribes, then reads what is there: it is in domains() and forwards() and not announced.
+  // Subscribes, then reads what is there: it is in domains(), forwards() and ports() and not
+  // announced.
   Result<void> start();
 
   const std::map<std::string, ForwardView>& forwards() const { return forwards_; }
+  const std::map<std::string, PortView>& ports() const { return ports_; }
   const std::map<std::string, DomainView>& domains() const { return domains_; }
   const Daemon& daemon() const { return daemon_; }
 
@@ -59,6 +64,7 @@ class Watch {
   Observer& observer_;
   Objects inventory_;
   std::map<std::string, ForwardView> forwards_;
+  std::map<std::string, PortView> ports_;
   std::map<std::string, DomainView> domains_;
   std::vector<guint> subscriptions_;
   gulong closed_handler_ = 0;

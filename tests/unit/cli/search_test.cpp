@@ -133,7 +133,8 @@ TEST_F(Search, CompletionIsSilentWithoutADaemon) {
   EXPECT_EQ(result.out + result.err, "");
   EXPECT_EQ(run({"__complete", "domains"}).out, "web\n");
   EXPECT_EQ(run({"__complete", "forwards", "web"}).out, "tcp:8080:80\n");
-  EXPECT_EQ(run({"__complete", "verbs"}).out, "add\nremove\nlist\nurl\nwatch\n");
+  EXPECT_EQ(run({"__complete", "verbs"}).out,
+            "add\nremove\nlist\nurl\nwatch\nauto\nblock\nunblock\nexplain\n");
   EXPECT_EQ(run({"__complete", "forwards", "nobody"}).err, "");
 }
 
