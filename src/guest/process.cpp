@@ -138,10 +138,14 @@ ProcessText read_process(std::uint32_t pid) {
   return text;
 }
 
-bool holds_socket(std::uint32_t pid, std::uint32_t inode) {
-  bool found = false;
-  each_socket(pid, [&](std::uint32_t one) { return !(found = found || one == inode); });
-  return found;
+std::vector<std::uint32_t> sockets_of(std::uint32_t pid) {
+  std::vector<std::uint32_t> inodes;
+  each_socket(pid, [&](std::uint32_t one) {
+    inodes.push_back(one);
+    return true;
+  });
+  std::ranges::sort(inodes);
+  return inodes;
 }
 
 std::map<std::uint32_t, std::uint32_t> find_holders(const std::vector<std::uint32_t>& inodes) {

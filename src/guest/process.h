@@ -20,8 +20,8 @@ struct ProcessText {
 };
 
 ProcessText read_process(std::uint32_t pid);
-// Quick: whether the process has the socket open.
-bool holds_socket(std::uint32_t pid, std::uint32_t inode);
+// The inodes of the sockets that the process has open, in order.
+std::vector<std::uint32_t> sockets_of(std::uint32_t pid);
 // Who has these sockets open: the lowest process id, which is as a rule the eldest, but process 1
 // only where nobody else has it. Looks at all processes until all are found.
 std::map<std::uint32_t, std::uint32_t> find_holders(const std::vector<std::uint32_t>& inodes);

@@ -33,6 +33,7 @@ constexpr milliseconds tick_period{2000};
 // Everything is looked at so often although nobody said that it changed.
 constexpr int ticks_between_looks = 30;
 constexpr int ticks_between_first = 5;
+constexpr int ticks_between_sockets = 5;
 constexpr milliseconds debounce{1};
 // A look is followed by a pause of so many times its duration.
 constexpr int pause_factor = 9;
@@ -282,6 +283,13 @@ void Watch::name_processes(std::vector<Entry*>& nameless) {
     return at->second;
   };
 
+  // Of each process that a hint names, once.
+  std::map<std::uint32_t, std::vector<std::uint32_t>> held;
+  const auto holds = [&held](std::uint32_t pid, std::uint32_t inode) {
+    const auto [at, is_new] = held.try_emplace(pid);
+    if (is_new) at->second = sockets_of(pid);
+    return std::ranges::binary_search(at->second, inode);
+  };
   std::vector<std::uint32_t> inodes;
   for (Entry* const entry : nameless) {
     --entry->tries_left;
@@ -289,7 +297,7 @@ void Watch::name_processes(std::vector<Entry*>& nameless) {
     std::uint32_t caller = 0;
     for (const SocketHint& hint : hints_)
       if (hint.begins && (hint.port == port || hint.port == 0) && hint.pid > 1 &&
-          holds_socket(hint.pid, entry->inode))
+          holds(hint.pid, entry->inode))
         caller = hint.pid;
     if (caller != 0)
       give_owner(*entry, caller, text_of(caller));
@@ -389,30 +397,29 @@ void Watch::tick() {
     look_soon(microseconds(0));
 }
 
-// The next few processes in turn.
+// The next few processes in turn; of one of them, less often, whether it has its sockets still.
 void Watch::refresh_owners() {
   std::size_t most = std::min(owners_per_tick, owners_.size());
-  std::vector<std::uint32_t> ended;
-  for (; most > 0; --most) {
+  for (bool first = ticks_ % ticks_between_sockets == 0; most > 0; --most, first = false) {
     auto at = owners_.upper_bound(refreshed_);
     if (at == owners_.end()) at = owners_.begin();
     const std::uint32_t pid = refreshed_ = at->first;
     const ProcessText text = read_process(pid);
-    bool held = true;
+    const auto held = first ? sockets_of(pid) : std::vector<std::uint32_t>();
     for (auto& [key, entry] : told_) {
       if (entry.listener.pid != pid) continue;
-      // One socket for each process shall do.
-      if (held && most == 1) held = holds_socket(pid, entry.inode);
+      if (text.name.empty() || (first && !std::ranges::binary_search(held, entry.inode))) {
+        entry.listener.pid = 0;
+        entry.tries_left = tries_for_process;
+        continue;
+      }
       const GuestListener before = entry.listener;
       entry.listener.name = text.name;
       entry.listener.command = text.command;
       entry.listener.container = text.container;
-      if (!(entry.listener == before) && !text.name.empty()) tell(entry.listener);
+      if (!(entry.listener == before)) tell(entry.listener);
     }
-    if (!held || text.name.empty()) ended.push_back(pid);
   }
-  for (const std::uint32_t pid : ended)
-    owner_ended(pid);
 }
 
 void Watch::tell(const GuestListener& listener) {
