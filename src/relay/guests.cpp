@@ -169,12 +169,14 @@ void Guests::close(const std::string& name) {
 RelayAgentAnswer Guests::take(RelayAgentReply reply) {
   if (reply.step == RelayAgentStep::begin) guest(reply.guest);
   const auto found = guests_.find(reply.guest);
-  RelayAgentAnswer answer{std::move(reply.guest), reply.sequence, false, 0};
-  if (found == guests_.end()) return answer;
-  const AgentReplyReader::Answer read = found->second->read(reply.step, reply.text);
-  answer.understood = read.understood;
-  answer.number = read.number;
-  return answer;
+  AgentReplyReader::Answer read;
+  if (found != guests_.end()) {
+    read = found->second->read(reply.step, reply.text);
+  } else if (reply.step == RelayAgentStep::number) {
+    ListenerLedger none;
+    read = AgentReplyReader().read(reply.step, reply.text, none);
+  }
+  return {std::move(reply.guest), reply.sequence, read.understood, read.number};
 }
 
 void Guests::tell(RelayMessage message) {

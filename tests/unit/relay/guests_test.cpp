@@ -460,8 +460,9 @@ TEST_F(GuestsTest, AnAgentThatNeverReadsHoldsNothingUp) {
 }
 
 TEST_F(GuestsTest, RawRepliesOfAnotherAgentCountAsWell) {
-  EXPECT_FALSE(guests_.take({"g", 1, RelayAgentStep::number, "{\"return\": 5}"}).understood)
-      << "of a guest that nobody began to read";
+  EXPECT_TRUE(guests_.take({"g", 1, RelayAgentStep::number, "{\"return\": 5}"}).understood);
+  EXPECT_EQ(guests_.size(), 0u);
+  EXPECT_FALSE(guests_.take({"g", 1, RelayAgentStep::end, ""}).understood) << "it has not begun";
   EXPECT_TRUE(guests_.take({"g", 2, RelayAgentStep::begin, ""}).understood);
   const RelayAgentAnswer answer = guests_.take({"g", 3, RelayAgentStep::number, "{\"return\": 5}"});
   EXPECT_TRUE(answer.understood);
