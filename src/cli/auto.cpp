@@ -140,14 +140,15 @@ int run_unblock(const Verb& verb, Call& call) {
 
 }  // namespace
 
-const Verb auto_verb{"auto",
-                     "DOMAIN [on|off|policy]",
-                     "Show or switch the forwarding of ports that a guest opens",
-                     "Shows whether ports that the guest opens are forwarded by themselves, who tells "
-                     "of them, and\n"
-                     "what became of each. With a word, switches it: policy is as the host says.",
-                     false,
-                     run_auto};
+const Verb auto_verb{
+    "auto",
+    "DOMAIN [on|off|policy]",
+    "Show or switch the forwarding of ports that a guest opens",
+    "Shows whether ports that the guest opens are forwarded by themselves, who tells "
+    "of them, and\n"
+    "what became of each. With a word, switches it: policy is as the host says.",
+    false,
+    run_auto};
 
 const Verb block_verb{"block",
                       "DOMAIN PORT[/udp]",
@@ -158,13 +159,14 @@ const Verb block_verb{"block",
                       false,
                       run_block};
 
-const Verb unblock_verb{"unblock",
-                        "DOMAIN PORT[/udp]",
-                        "Undo a block",
-                        "Takes a port or range out of what \"block\" blocked; a port that the guest "
-                        "has open is\n"
-                        "decided anew at once.",
-                        false,
-                        run_unblock};
+const Verb unblock_verb{
+    "unblock",
+    "DOMAIN PORT[/udp]",
+    "Undo a block",
+    "Takes a port or range out of what \"block\" blocked; a port that the guest "
+    "has open is\n"
+    "decided anew at once.",
+    false,
+    run_unblock};
 
 }  // namespace vf

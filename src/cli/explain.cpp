@@ -138,8 +138,8 @@ ExplainedPort explained(const GuestListener& listener,
   }
   result.host_addresses = forward.claim.addresses;
   result.host_port = forward.claim.port;
-  result.scheme = forward.spec.scheme.empty() ? std::string(usual_scheme(port.port))
-                                              : forward.spec.scheme;
+  result.scheme =
+      forward.spec.scheme.empty() ? std::string(usual_scheme(port.port)) : forward.spec.scheme;
   return result;
 }
 

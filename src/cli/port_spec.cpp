@@ -13,8 +13,9 @@ Result<PortSpec> parse_port_spec(std::string_view text) {
                                                         : parse<Protocol>(text.substr(slash + 1));
   if (!ports || !protocol)
     return Unexpected(ErrorCode::invalid_argument,
-                      quote(text) + " names no port; allowed are 1-65535 or a range like "
-                                    "8000-8009, with /udp behind it for UDP");
+                      quote(text) +
+                          " names no port; allowed are 1-65535 or a range like "
+                          "8000-8009, with /udp behind it for UDP");
   return PortSpec{*ports, *protocol};
 }
 

@@ -55,10 +55,11 @@ TEST_F(Automatic, JsonIsOneObject) {
                          "\"automatic\":true,\"guest-agent\":\"connected\",\"ports\":[\n"));
   EXPECT_THAT(
       result.out,
-      HasSubstr("\"id\":\"tcp:3000\",\"protocol\":\"tcp\",\"port\":3000,\"addresses\":[\"0.0.0.0\"],"
-                "\"process\":{\"name\":\"node\",\"pid\":42,\"command\":\"node server.js\"},"
-                "\"user-id\":1000,\"state\":\"ignored\",\"rule\":2,\"reason\":\"rule 2 ignores it\","
-                "\"source\":\"agent\",\"notify\":true,\"open\":false}\n]}\n"));
+      HasSubstr(
+          "\"id\":\"tcp:3000\",\"protocol\":\"tcp\",\"port\":3000,\"addresses\":[\"0.0.0.0\"],"
+          "\"process\":{\"name\":\"node\",\"pid\":42,\"command\":\"node server.js\"},"
+          "\"user-id\":1000,\"state\":\"ignored\",\"rule\":2,\"reason\":\"rule 2 ignores it\","
+          "\"source\":\"agent\",\"notify\":true,\"open\":false}\n]}\n"));
 }
 
 TEST_F(Automatic, IsSwitched) {

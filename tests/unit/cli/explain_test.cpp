@@ -47,7 +47,8 @@ TEST_F(Explain, TellsRuleAndHostSideAsJson) {
       "\"state\":\"forwarded\",\"rule\":2,\"host\":{\"addresses\":[\"127.0.0.1\",\"::1\"],\"port\":"
       "15432},\"label\":\"database\",\"notify\":false,\"open\":false}\n"
       "{\"listener\":{\"protocol\":\"tcp\",\"port\":80,\"addresses\":[\"::\"]},\"action\":"
-      "\"forward\",\"state\":\"forwarded\",\"host\":{\"addresses\":[\"127.0.0.1\",\"::1\"],\"port\":"
+      "\"forward\",\"state\":\"forwarded\",\"host\":{\"addresses\":[\"127.0.0.1\",\"::1\"],"
+      "\"port\":"
       "8080},\"scheme\":\"http\",\"notify\":true,\"open\":false}\n"
       "{\"listener\":{\"protocol\":\"tcp\",\"port\":2375,\"addresses\":[\"::\"]},\"action\":"
       "\"forward\",\"state\":\"forwarded\",\"rule\":3,\"host\":{\"socket\":\"docker.sock\"},"
@@ -56,7 +57,8 @@ TEST_F(Explain, TellsRuleAndHostSideAsJson) {
       "\"block\",\"state\":\"blocked\",\"rule\":1,\"reason\":\"rule 1 blocks it\",\"notify\":true,"
       "\"open\":false}\n"
       "{\"listener\":{\"protocol\":\"udp\",\"port\":53,\"addresses\":[\"127.0.0.53\"]},\"action\":"
-      "\"deny\",\"state\":\"denied\",\"reason\":\"udp port 53 is of the guest's own infrastructure: "
+      "\"deny\",\"state\":\"denied\",\"reason\":\"udp port 53 is of the guest's own "
+      "infrastructure: "
       "only a rule with guest-port=\\\"53\\\" forwards it\",\"notify\":true,\"open\":false}\n");
 }
 
@@ -87,8 +89,8 @@ TEST_F(Explain, OffIsIgnored) {
 }
 
 TEST_F(Explain, WhatIsWrongIsNamed) {
-  const ProgramResult bad =
-      explain("<forwards><auto>\n<rule guest-port=\"0\"/></auto></forwards>", {"--listener=::1:80"});
+  const ProgramResult bad = explain("<forwards><auto>\n<rule guest-port=\"0\"/></auto></forwards>",
+                                    {"--listener=::1:80"});
   EXPECT_EQ(bad.status, 2);
   EXPECT_EQ(bad.out, "");
   EXPECT_THAT(bad.err, HasSubstr("line 2: <rule> guest-port=\"0\""));
