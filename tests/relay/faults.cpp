@@ -57,9 +57,9 @@ std::uint64_t random_number() {
   return state;
 }
 
-// One in `n`.
+// One in `n`. Not in the main thread, where a relay starts or does not.
 bool chance(std::uint64_t n) {
-  return faulty() && random_number() % n == 0;
+  return faulty() && gettid() != getpid() && random_number() % n == 0;
 }
 
 ssize_t fail(std::initializer_list<int> errors) {
