@@ -33,7 +33,8 @@ void AgentAccess::doubt(const Way& way) {
 void AgentAccess::open(RelayEndpoint agent, const GuestToken& token,
                        std::function<void()> on_doubt) {
   const std::lock_guard lock(mutex_);
-  way_ = Way{std::move(agent), token, ++number_};
+  if (std::exchange(last_token_, token) != token) life_.fetch_add(1, std::memory_order_relaxed);
+  way_ = Way{std::move(agent), token, ++number_, life()};
   opened_ = g_get_monotonic_time();
   on_doubt_ = std::move(on_doubt);
 }

@@ -4,6 +4,7 @@
 
 #include <glib.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -22,6 +23,7 @@ class AgentAccess {
     RelayEndpoint agent;
     GuestToken token;
     std::uint64_t number;  // of the session
+    std::uint64_t life;    // of the agent, see life()
   };
 
   // While a session is being made, or made anew, it is worth waiting for so long.
@@ -40,6 +42,9 @@ class AgentAccess {
   void await();
   // There is none: errno.
   void close(int error_number);
+  // Which life the agent is in: each has a token of its own. What an earlier one carried has ended,
+  // though a guest that was reset tells nobody.
+  std::uint64_t life() const { return life_.load(std::memory_order_relaxed); }
   // Whether the way that is open goes to this agent.
   bool leads_to(const RelayEndpoint& agent) const;
 
@@ -47,6 +52,8 @@ class AgentAccess {
   mutable std::mutex mutex_;
   std::optional<Way> way_;
   std::uint64_t number_ = 0;
+  GuestToken last_token_{};
+  std::atomic<std::uint64_t> life_{0};
   int error_number_ = 0;  // 0: it is awaited
   gint64 awaited_since_ = g_get_monotonic_time();
   gint64 opened_ = 0;

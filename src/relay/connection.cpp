@@ -80,7 +80,8 @@ Connection::Connection(RelayContext& context, Owner& owner, MovingConnection mov
       flow_(std::move(moved.flow)),
       idle_timeout_(moved.idle_timeout),
       active_(moved.active),
-      by_agent_(moved.by_agent),
+      by_agent_(moved.agent_life != 0),
+      agent_life_(moved.agent_life),
       state_(State::flowing) {
   client_.fd = std::move(moved.client);
   guest_.fd = std::move(moved.guest);
@@ -126,7 +127,7 @@ MovingConnection Connection::take_apart() {
           std::move(flow_),
           idle_timeout_,
           active_,
-          by_agent_};
+          agent_life_};
 }
 
 void MovingConnection::reset() {
@@ -222,6 +223,7 @@ void Connection::reached() {
   idle_timeout_ = forward_->idle_timeout;
   active_ = context_.loop.now();
   const auto endpoints = forward_->target.endpoints.size();
+  if (way_) agent_life_ = way_->life;
   forward_.reset();
   share_.reset();
   way_.reset();

@@ -32,7 +32,7 @@ struct MovingConnection {
   Flow flow;                       // holds nothing
   std::uint32_t idle_timeout = 0;  // seconds; 0: none
   gint64 active = 0;               // when bytes were last carried
-  bool by_agent = false;
+  std::uint64_t agent_life = 0;    // AgentAccess::life(); 0: no agent carries it
 
   // Nobody carries it any more.
   void reset();
@@ -73,6 +73,8 @@ class Connection final : private FlowIo, private Task, private Timer {
   MovingConnection take_apart();
   // Resets both sides and ends.
   void cut() { end(true); }
+  // Whether an agent carries it that is not the one of this life.
+  bool outlived(std::uint64_t life) const { return agent_life_ != 0 && agent_life_ != life; }
 
   Place place;  // in its owner's list
 
@@ -138,6 +140,7 @@ class Connection final : private FlowIo, private Task, private Timer {
   std::uint32_t misplaced_ = 0;        // bytes, or turns, that were for the other lane; in a row
   bool no_delay_ = false;              // of the guest's side
   bool by_agent_ = false;              // so is the guest reached
+  std::uint64_t agent_life_ = 0;       // once it is
   State state_ = State::connecting;
 };
 

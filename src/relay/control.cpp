@@ -281,10 +281,13 @@ void ControlServer::stop() {
 void ControlServer::serve(Crew& crew) {
   crew_ = &crew;
   Guests::Outlet& outlet = *this;
-  guests_ = std::make_unique<Guests>(outlet, [&crew](const std::string& guest) {
-    const auto domain = crew.domain(guest);
-    return std::shared_ptr<AgentAccess>(domain, &domain->agent);
-  });
+  guests_ = std::make_unique<Guests>(
+      outlet,
+      [&crew](const std::string& guest) {
+        const auto domain = crew.domain(guest);
+        return std::shared_ptr<AgentAccess>(domain, &domain->agent);
+      },
+      [&crew](const std::string& guest) { crew.cut_outlived(guest); });
   listen();
 }
 

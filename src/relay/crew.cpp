@@ -336,6 +336,16 @@ void Crew::mark_proven(const std::string& key, std::uint8_t endpoint) {
   found->second.share->proven = true;
 }
 
+void Crew::cut_outlived(const std::string& guest) {
+  for (const auto& hand : hands_)
+    hand->ask(
+        [prefix = guest + '/'](ServedForwards& served) {
+          served.cut_outlived(prefix);
+          return true;
+        },
+        [](bool) {});
+}
+
 void Crew::counters(std::function<void(std::vector<RelayCounters>)> done) {
   struct Sum {
     std::size_t missing;

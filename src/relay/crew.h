@@ -71,6 +71,9 @@ class Crew final {
   // As another relay has seen it, of a forward that is committed.
   void mark_proven(const std::string& key, std::uint8_t endpoint);
 
+  // The agent of this guest has begun a new life: what went through the one before has ended.
+  void cut_outlived(const std::string& guest);
+
   // The counters of every forward, in order of key.
   void counters(std::function<void(std::vector<RelayCounters>)> done);
 

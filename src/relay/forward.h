@@ -74,6 +74,8 @@ class Forward : private Timer {
   // Ends all connections.
   virtual void cut() = 0;
   virtual bool drained() const = 0;
+  // Ends what went through an earlier life of the guest's agent.
+  virtual void cut_outlived() {}
 
   const std::string& key() const { return definition_->key; }
   const RelayForward& definition() const { return *definition_; }

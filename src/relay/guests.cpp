@@ -70,6 +70,7 @@ class Guests::Guest final : private GuestSession::Observer {
 
  private:
   void up(const GuestHello& hello) override {
+    if (std::exchange(life_, access_->life()) != access_->life()) guests_.on_new_life_(name_);
     tells_ = !abandoned_;
     allowance_ = first_account;
     if (tells_) guests_.tell(RelayGuestUp{name_, hello.fallback_ms, hello.program});
@@ -129,6 +130,7 @@ class Guests::Guest final : private GuestSession::Observer {
   ListenerLedger ledger_;
   AgentReplyReader reader_;
   std::unique_ptr<GuestSession> session_;
+  std::uint64_t life_ = 0;  // of the agent that was there last
   bool tells_ = false;      // an account has begun
   bool abandoned_ = false;  // by the daemon that opened it
   gint64 turn_began_ = 0;
@@ -137,9 +139,10 @@ class Guests::Guest final : private GuestSession::Observer {
   std::uint64_t slowed_ = 0;
 };
 
-Guests::Guests(Outlet& outlet, FindAccess find_access)
+Guests::Guests(Outlet& outlet, FindAccess find_access, OnNewLife on_new_life)
     : outlet_(outlet),
       find_access_(std::move(find_access)),
+      on_new_life_(std::move(on_new_life)),
       context_(adopt(g_main_context_ref_thread_default())) {}
 
 Guests::~Guests() = default;

@@ -42,9 +42,10 @@ class Guests {
     virtual void tell(RelayPacket packet) = 0;
   };
   using FindAccess = std::function<std::shared_ptr<AgentAccess>(const std::string& guest)>;
+  using OnNewLife = std::function<void(const std::string& guest)>;
 
-  // On the thread whose default context it is.
-  Guests(Outlet& outlet, FindAccess find_access);
+  // On the thread whose default context it is. `on_new_life`: the agent is another than before.
+  Guests(Outlet& outlet, FindAccess find_access, OnNewLife on_new_life);
   ~Guests();
 
   void open(RelayGuestOpen open);
@@ -67,6 +68,7 @@ class Guests {
 
   Outlet& outlet_;
   const FindAccess find_access_;
+  const OnNewLife on_new_life_;
   const Ref<GMainContext> context_;
   std::map<std::string, std::unique_ptr<Guest>> guests_;
   std::string last_told_;  // guests take turns

@@ -81,6 +81,17 @@ void ServedForwards::cut_draining(const std::string& key) {
     forward->cut();
 }
 
+void ServedForwards::cut_outlived(const std::string& prefix) {
+  std::vector<Forward*> found;
+  for (auto next = forwards_.lower_bound(prefix);
+       next != forwards_.end() && next->first.starts_with(prefix); ++next)
+    found.push_back(next->second.get());
+  for (const auto& forward : draining_)
+    if (forward->key().starts_with(prefix)) found.push_back(forward.get());
+  for (Forward* forward : found)
+    forward->cut_outlived();
+}
+
 // Also told of forwards that are in neither list any more, while they are being removed.
 void ServedForwards::drained(Forward& forward) {
   const auto found = std::find_if(draining_.begin(), draining_.end(),

@@ -37,6 +37,9 @@ class ServedForwards {
   // A connection from the other lane.
   void take(MovingConnection connection);
 
+  // Of the forwards whose keys begin with `prefix`; see Forward.
+  void cut_outlived(const std::string& prefix);
+
   // In order of key. A forward that drains is not among them.
   std::vector<RelayCounters> counters() const;
   std::size_t size() const { return forwards_.size(); }

@@ -46,6 +46,14 @@ void StreamForward::cut() {
     connections_.front()->cut();
 }
 
+void StreamForward::cut_outlived() {
+  const std::uint64_t life = share_->domain->agent.life();
+  for (auto next = connections_.begin(); next != connections_.end();) {
+    Connection& connection = **next++;
+    if (connection.outlived(life)) connection.cut();
+  }
+}
+
 void StreamForward::client(Fd socket) {
   ++counters_.accepted;
   const std::string full = take_place();
@@ -66,6 +74,7 @@ void StreamForward::client(Fd socket) {
 void StreamForward::take(MovingConnection connection) {
   Connection::Owner& owner = *this;
   begin(std::make_unique<Connection>(context_, owner, std::move(connection)));
+  cut_outlived();  // it may have happened on the way
 }
 
 void StreamForward::begin(std::unique_ptr<Connection> connection) {

@@ -26,6 +26,7 @@ class StreamForward final : public Forward, private Connection::Owner {
   void stop_listening() override;
   // Resets them.
   void cut() override;
+  void cut_outlived() override;
   bool drained() const override { return listeners_.empty() && connections_.empty(); }
 
  private:

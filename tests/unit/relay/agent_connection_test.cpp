@@ -359,6 +359,31 @@ TEST_F(AgentConnection, AnAgentThatIsRestartedIsAskedAgain) {
   EXPECT_EQ(receive(client, 1), "x");
 }
 
+// A guest that is reset closes nothing: its host finds out by the next agent's token.
+TEST_F(AgentConnection, WhatAnAgentOfAnEarlierLifeCarriedIsCut) {
+  const Endpoint host = serve();
+  open();
+  const Pair before = join(host);
+  const auto cut = [&] {
+    relay_.call([](ServedForwards& table, Loop&) { table.cut_outlived("uuid/"); });
+  };
+  open();  // another session with the same agent
+  cut();
+  EXPECT_TRUE(send_all(before.client, "still"));
+  EXPECT_EQ(receive(before.link, 5), "still");
+
+  open({9});
+  const Fd client = connected_socket(host);
+  const Fd link = asked({9});
+  EXPECT_TRUE(answer(link));
+  EXPECT_TRUE(send_all(client, "new"));
+  EXPECT_EQ(receive(link, 3), "new");
+  cut();
+  EXPECT_EQ(ending(before.client), ECONNRESET);
+  EXPECT_TRUE(send_all(client, "more"));
+  EXPECT_EQ(receive(link, 4), "more");
+}
+
 // It may have been served.
 TEST_F(AgentConnection, WhatWasSaidToAnAgentThatIsLostIsNotSaidAgain) {
   const Endpoint host = serve();

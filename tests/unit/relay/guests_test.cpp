@@ -81,11 +81,14 @@ GuestListens listens(unsigned port, const std::string& name = "") {
 class GuestsTest : public testing::Test, protected Guests::Outlet {
  protected:
   GuestsTest()
-      : guests_(*this, [this](const std::string& guest) {
-          auto& access = access_[guest];
-          if (!access) access = std::make_shared<AgentAccess>();
-          return access;
-        }) {}
+      : guests_(
+            *this,
+            [this](const std::string& guest) {
+              auto& access = access_[guest];
+              if (!access) access = std::make_shared<AgentAccess>();
+              return access;
+            },
+            [this](const std::string& guest) { new_lives_.push_back(guest); }) {}
 
   bool takes_news() override { return takes_; }
   void tell(RelayPacket packet) override {
@@ -140,10 +143,21 @@ class GuestsTest : public testing::Test, protected Guests::Outlet {
   std::size_t packets_ = 0;
   std::size_t told_ = 0;
   std::vector<std::string> log_;
+  std::vector<std::string> new_lives_;
   RelayGuestSynced synced_;
   std::map<std::string, std::shared_ptr<AgentAccess>> access_;
   Guests guests_;
 };
+
+TEST_F(GuestsTest, AnotherTokenIsAnotherLifeOfTheAgent) {
+  for (const GuestToken& token : {GuestToken{7}, GuestToken{7}, GuestToken{8}}) {
+    Agent agent;
+    guests_.open(agent.open("g"));
+    agent.greet(token);
+    EXPECT_TRUE(tells({"g up agent 1"}));
+  }
+  EXPECT_EQ(new_lives_, (std::vector<std::string>{"g", "g"}));
+}
 
 TEST_F(GuestsTest, AnHonestAgentIsToldAtOnce) {
   Agent agent;
