@@ -59,9 +59,12 @@ Result<IpAddress> parse_address(std::string_view text) {
                hint);
 }
 
+bool is_socket(std::string_view text) {
+  return text.find('/') != std::string_view::npos || text.ends_with(".sock");
+}
+
 Result<HostSide> parse_host(std::string_view text) {
-  if (text.find('/') != std::string_view::npos || text.ends_with(".sock"))
-    return HostSide(SocketPath{std::string(text)});
+  if (is_socket(text)) return HostSide(SocketPath{std::string(text)});
   if (const auto ports = PortRange::parse(text)) return HostSide(*ports);
   return wrong_port("host", text);
 }
@@ -117,8 +120,7 @@ Result<ForwardSpec> parse_forward_spec(std::string_view text) {
     return wrong(quote(whole) +
                  " has too many colons; write [HOST:]GUEST[/udp], and an IPv6 address in brackets, "
                  "as in [::1]:8080:80");
-  if (parts.size() == 2 && looks_like_address(parts[0]) &&
-      parts[0].find('/') == std::string_view::npos)
+  if (parts.size() == 2 && looks_like_address(parts[0]) && !is_socket(parts[0]))
     return wrong(quote(whole) + " has an address but one port only; write " +
                  quote(std::string(parts[0]) + ":8080:" + std::string(parts[1])) + " or " +
                  quote(std::string(parts[0]) + "::" + std::string(parts[1])) +
@@ -134,7 +136,7 @@ Result<ForwardSpec> parse_forward_spec(std::string_view text) {
   }
   if (parts.size() >= 2 && !(parts.size() == 3 && parts[1].empty())) {
     const std::string_view side = parts[parts.size() - 2];
-    if (parts.size() == 3 && side.find('/') != std::string_view::npos)
+    if (parts.size() == 3 && is_socket(side))
       return wrong(quote(whole) +
                    " has both an address and a socket; a socket path has no address");
     auto host = parse_host(side);

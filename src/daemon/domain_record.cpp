@@ -92,33 +92,6 @@ void DomainRecord::drop_assumed_addresses() {
   if (!addresses_told_) addresses_.clear();
 }
 
-void DomainRecord::set_agent(AgentState state, std::string reason) {
-  agent_ = state;
-  agent_reason_ = std::move(reason);
-}
-
-void DomainRecord::judge(const Policy& policy, std::int64_t now) {
-  guest_ports_.judge(live_.definitions.automatic, policy, now);
-  expand_wanted(policy);
-}
-
-bool DomainRecord::wants_qemu_agent(const Policy& policy) const {
-  return snapshot_.active && snapshot_.guest_agent && agent_ != AgentState::present &&
-         automatic(live_.definitions.automatic, policy);
-}
-
-void DomainRecord::set_qemu_agent(bool answers, std::string problem) {
-  qemu_agent_answers_ = answers;
-  qemu_agent_problem_ = std::move(problem);
-}
-
-bool DomainRecord::wants_udp() const {
-  const auto is_udp = [](const auto& one) { return one.protocol == Protocol::udp; };
-  const auto& automatic = live_.definitions.automatic;
-  return std::ranges::any_of(live_.definitions.forwards, is_udp) ||
-         (automatic && std::ranges::any_of(automatic->rules, is_udp));
-}
-
 void DomainRecord::set_policy(const Policy& policy) {
   expand_wanted(policy);
 }
@@ -166,49 +139,11 @@ void DomainRecord::expand_wanted(const Policy& policy) {
   config_only_ = expand(rest, policy);
 }
 
-// The forward of a definition that takes connections to this port already.
-std::optional<std::string> DomainRecord::served_by_definition(const DetectedPort& port) const {
-  for (const SingleForward& single : wanted_) {
-    const auto& address = single.spec.guest_address;
-    if (single.origin == Origin::metadata && !single.refused &&
-        single.spec.protocol == port.protocol && single.guest_port() == port.port &&
-        (!address || port.wildcard() ||
-         std::ranges::find(port.addresses, *address) != port.addresses.end()))
-      return single.id;
-  }
-  return std::nullopt;
-}
-
-// What was found in the guest, of an automatic forward.
-const GuestPorts::Entry* DomainRecord::detected(const SingleForward& forward) const {
-  if (forward.origin != Origin::automatic) return nullptr;
-  const auto found = guest_ports_.entries().find(forward.id.substr(automatic_prefix.size()));
-  return found == guest_ports_.entries().end() ? nullptr : &found->second;
-}
-
-// Its service has gone and may come back: nobody is let in meanwhile.
-bool DomainRecord::withdrawn(const SingleForward& forward) const {
-  const GuestPorts::Entry* const entry = detected(forward);
-  return entry && entry->gone;
-}
-
 std::optional<std::string> DomainRecord::definition_of(const std::string& forward) const {
   for (const auto* forwards : {&wanted_, &config_only_})
     for (const SingleForward& single : *forwards)
       if (single.id == forward || single.definition == forward) return single.definition;
   return std::nullopt;
-}
-
-GuestReach DomainRecord::reach() const {
-  GuestReach reach;
-  reach.addresses = addresses_;
-  reach.bridged = std::ranges::any_of(snapshot_.interfaces, [](const GuestInterface& interface) {
-    return !interface.bridge.empty();
-  });
-  reach.agent = agent_;
-  reach.agent_reason = agent_reason_;
-  if (guest_ports_.known()) reach.ports = &guest_ports_.listening();
-  return reach;
 }
 
 std::vector<DesiredForward> DomainRecord::desired(Ways ways, const Policy& policy) const {
@@ -234,7 +169,7 @@ std::vector<DesiredForward> DomainRecord::desired(Ways ways, const Policy& polic
   return result;
 }
 
-DomainView DomainRecord::view() const {
+DomainView DomainRecord::view(const Policy& policy) const {
   DomainView view;
   view.uuid = snapshot_.uuid;
   view.name = snapshot_.name;
@@ -246,8 +181,7 @@ DomainView DomainRecord::view() const {
     auto more = texts(config_.errors, snapshot_.active ? "next start: " : "");
     view.problems.insert(view.problems.end(), more.begin(), more.end());
   }
-  for (std::string& problem : guest_ports_.problems())
-    view.problems.push_back(std::move(problem));
+  describe_agent(view, policy);
   return view;
 }
 
@@ -326,25 +260,6 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
   }
   view.state = ForwardState::active;
   view.proven = held->second.proven;
-}
-
-bool DomainRecord::says_nothing_listens(const SingleForward& forward) const {
-  const auto port = forward.guest_port();
-  const bool looked_for = forward.spec.protocol == Protocol::tcp || wants_udp();
-  return agent_ == AgentState::present && guest_ports_.known() && port && looked_for &&
-         reach().listeners(forward.spec.protocol, *port).empty();
-}
-
-// Who is behind it, as the guest says.
-void DomainRecord::describe_guest(ForwardView& view, const SingleForward& forward) const {
-  const GuestPorts::Entry* const entry = detected(forward);
-  const DetectedPort* port = entry ? &entry->port : nullptr;
-  if (!port && forward.guest_port()) {
-    const auto listeners = reach().listeners(forward.spec.protocol, *forward.guest_port());
-    if (!listeners.empty()) port = listeners.front();
-  }
-  if (!port || (port->process.pid == 0 && port->process.name.empty())) return;
-  view.process = ProcessView{port->process.name, port->process.pid, port->process.command};
 }
 
 std::vector<ForwardView> DomainRecord::forward_views(Ways ways) const {

@@ -63,8 +63,9 @@ class DomainRecord {
   // set_addresses() or drop_assumed_addresses(). Nothing happens when there are addresses.
   void assume_addresses(const std::vector<RelayEndpoint>& endpoints);
   void drop_assumed_addresses();
-  // Whether the guest's agent can be reached; `reason` why not.
-  void set_agent(AgentState state, std::string reason = {});
+  // Whether the guest's agent can be reached; why not in a word (DomainView::guest_agent) and in
+  // words.
+  void set_agent(AgentState state, std::string word = {}, std::string reason = {});
   AgentState agent() const { return agent_; }
 
   // Where there is no agent of ours QEMU's is asked, whose answers have no process names.
@@ -95,7 +96,8 @@ class DomainRecord {
   std::vector<DesiredForward> desired(Ways ways, const Policy& policy) const;
   std::string key(const std::string& id) const { return snapshot_.uuid + '/' + id; }
 
-  DomainView view() const;
+  DomainView view(const Policy& policy) const;
+  std::vector<PortView> port_views() const;
   std::vector<ForwardView> forward_views(Ways ways) const;
 
   std::map<std::string, BoundForward> bound;    // by id
@@ -113,6 +115,7 @@ class DomainRecord {
   bool withdrawn(const SingleForward& forward) const;
   std::optional<std::string> served_by_definition(const DetectedPort& port) const;
   bool says_nothing_listens(const SingleForward& forward) const;
+  void describe_agent(DomainView& view, const Policy& policy) const;
   void describe_guest(ForwardView& view, const SingleForward& forward) const;
   void describe_state(ForwardView& view, const SingleForward& forward, Ways ways) const;
 
@@ -121,6 +124,7 @@ class DomainRecord {
   std::vector<IpAddress> addresses_;
   bool addresses_told_ = false;  // by set_addresses(), in this run
   AgentState agent_ = AgentState::no_device;
+  std::string agent_word_;
   std::string agent_reason_;
   bool qemu_agent_answers_ = false;
   std::string qemu_agent_problem_;

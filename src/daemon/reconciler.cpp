@@ -245,7 +245,8 @@ void Reconciler::publish(const Uuids& uuids) {
   for (const std::string& uuid : uuids) {
     const auto found = records_.find(uuid);
     if (found != records_.end() && found->second.known())
-      table_.set_domain(found->second.view(), found->second.forward_views(ways_));
+      table_.set_domain(found->second.view(policy_), found->second.forward_views(ways_),
+                        found->second.port_views());
   }
 }
 
@@ -312,7 +313,7 @@ void Reconciler::relay_lost(const std::string& reason) {
     for (auto& [id, forward] : record.bound)
       forward.actual.served = false;
   for (const std::string& uuid : all())
-    agent_away(uuid, "the relay is not running");
+    agent_away(uuid, "connecting", "the relay is not running");
   if (first) return reconcile(all());
   publish(all());
 }

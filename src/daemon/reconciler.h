@@ -96,7 +96,7 @@ class Reconciler : public LibvirtHost::Observer,
   void guest_changed(const std::string& uuid);
   void judge_guests();
   void plan_judgement();
-  void agent_away(const std::string& uuid, const std::string& reason);
+  void agent_away(const std::string& uuid, const std::string& word, const std::string& reason);
   bool take_from_guess(const DesiredForward& forward);
   void withdraw(const std::string& key);
   bool resume(BoundForward& held);
@@ -138,6 +138,7 @@ class Reconciler : public LibvirtHost::Observer,
   std::optional<QemuAgentReader> qemu_agents_;
   Uuids judged_again_;  // guests of which something has been heard in this turn
   Source judging_;
+  gint64 judge_next_ = 0;  // not before this moment
   Source grace_over_;
   Source claiming_;  // as long as guests may still claim what the relay holds for them
   bool synced_ = false;

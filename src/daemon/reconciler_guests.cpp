@@ -17,6 +17,11 @@ using std::chrono::milliseconds;
 // An agent that is started anew is back before that; what it told stands meanwhile.
 constexpr std::chrono::seconds agent_grace{10};
 
+std::string word_for(const RelayGuestDown& down) {
+  if (down.fault != RelayGuestFault::refused) return "not-answering";
+  return static_cast<GuestStatus>(down.status) == GuestStatus::version ? "version" : "refused";
+}
+
 std::string in_words(const RelayGuestDown& down) {
   switch (down.fault) {
     case RelayGuestFault::ended:
@@ -62,7 +67,7 @@ void Reconciler::watch_agent(DomainRecord& record) {
     return record.set_agent(AgentState::no_device);
   }
   if (record.agent() == AgentState::no_device)
-    record.set_agent(AgentState::absent, "it has not answered yet");
+    record.set_agent(AgentState::absent, "connecting", "it has not answered yet");
   if (relay_ && record.agent() == AgentState::present)
     relay_->guest_wants(uuid, record.wants_udp());
   guests_.watch(uuid, *agent);
@@ -99,7 +104,7 @@ void Reconciler::agent_reached(const std::string& uuid, const RelayEndpoint& age
 }
 
 void Reconciler::agent_missed(const std::string& uuid, const std::string& reason) {
-  agent_away(uuid, reason);
+  agent_away(uuid, "not-answering", reason);
 }
 
 void Reconciler::guest_up(const RelayGuestUp& up) {
@@ -117,30 +122,31 @@ void Reconciler::guest_up(const RelayGuestUp& up) {
 // when another one answers.
 void Reconciler::guest_reset(const std::string& uuid) {
   guests_.lost(uuid);
-  agent_away(uuid, "the guest has rebooted");
+  agent_away(uuid, "not-answering", "the guest has rebooted");
 }
 
 void Reconciler::guest_down(const RelayGuestDown& down) {
   guests_.lost(down.guest);
-  agent_away(down.guest, in_words(down));
+  agent_away(down.guest, word_for(down), in_words(down));
 }
 
-void Reconciler::agent_away(const std::string& uuid, const std::string& reason) {
+void Reconciler::agent_away(const std::string& uuid, const std::string& word,
+                            const std::string& reason) {
   DomainRecord* const record = domain(uuid);
   if (!record || record->agent() == AgentState::no_device) return;
   const bool was_there = record->agent() == AgentState::present;
   if (!was_there) {
-    record->set_agent(AgentState::absent, reason);
+    record->set_agent(AgentState::absent, word, reason);
     return reconcile({uuid});
   }
   // Its forwards stay as they are: the relay lets who connects wait for it.
   log(LogLevel::info, "the guest's agent is away",
       {{"domain", record->snapshot().name}, {"reason", reason}});
   if (record->agent_timeout) return;
-  record->agent_timeout = after(agent_grace, [this, uuid, reason] {
+  record->agent_timeout = after(agent_grace, [this, uuid, word, reason] {
     DomainRecord* const lost = domain(uuid);
     if (!lost) return;
-    lost->set_agent(AgentState::absent, reason);
+    lost->set_agent(AgentState::absent, word, reason);
     lost->guest_ports().clear();
     if (relay_) relay_->close_guest(uuid);
     guests_.lost(uuid);
@@ -170,14 +176,22 @@ void Reconciler::guest_synced(const RelayGuestSynced& synced) {
   guest_changed(synced.guest);
 }
 
-// What is heard of a guest in one turn of the loop is judged together.
+// What is heard of guests in one turn of the loop is judged together: at once after a pause, and
+// where there is none in at most a fifth of the time.
 void Reconciler::guest_changed(const std::string& uuid) {
   judged_again_.insert(uuid);
-  if (!judging_) judging_ = after(milliseconds(0), [this] { judge_guests(); });
+  if (judging_) return;
+  const gint64 pause = std::max<gint64>(judge_next_ - g_get_monotonic_time(), 0);
+  judging_ = after(milliseconds((pause + 999) / 1000), [this] {
+    judging_.reset();
+    const gint64 began = g_get_monotonic_time();
+    judge_guests();
+    const gint64 ended = g_get_monotonic_time();
+    judge_next_ = ended + 4 * (ended - began);
+  });
 }
 
 void Reconciler::judge_guests() {
-  judging_.reset();
   const Uuids uuids = std::exchange(judged_again_, {});
   for (const std::string& uuid : uuids)
     if (DomainRecord* const record = domain(uuid)) record->judge(policy_, g_get_monotonic_time());

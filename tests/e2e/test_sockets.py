@@ -81,6 +81,7 @@ def test_somebody_elses_socket_is_left_alone(daemon, stand_in):
 def test_a_guest_socket(daemon, stand_in):
     stand_in(guests.forwards("<vf:forward guest-socket='/run/inside.sock' host-port='8080'/>"))
     with socket.socket(socket.AF_UNIX) as service:
+        service.settimeout(10)
         service.bind("/run/inside.sock")
         service.listen()
         daemon.wait_forward(host_port=8080, state="active")

@@ -50,6 +50,7 @@ const Good good[] = {
      "guest-port=53 host-port=5353 host-address=2001:db8::1 protocol=udp"},
     {"10.0.0.1:18000-18009:8000-8009",
      "guest-port=8000-8009 host-port=18000-18009 host-address=10.0.0.1"},
+    {"pg.sock:5432", "guest-port=5432 host-socket=pg.sock"},
     {"web/pg.sock:5432", "guest-port=5432 host-socket=web/pg.sock"},
     {"web/pg.sock:5432/tcp", "guest-port=5432 host-socket=web/pg.sock protocol=tcp"},
     {"/run/x/pg.sock:5432", "guest-port=5432 host-socket=/run/x/pg.sock"},

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// DomainRecord: what is known of the guest from within, and how that looks to people.
+
+#include <algorithm>
+
+#include "daemon/domain_record.h"
+
+namespace vf {
+
+void DomainRecord::set_agent(AgentState state, std::string word, std::string reason) {
+  agent_ = state;
+  agent_word_ = std::move(word);
+  agent_reason_ = std::move(reason);
+}
+
+void DomainRecord::judge(const Policy& policy, std::int64_t now) {
+  guest_ports_.judge(live_.definitions.automatic, policy, now);
+  expand_wanted(policy);
+}
+
+bool DomainRecord::wants_qemu_agent(const Policy& policy) const {
+  return snapshot_.active && snapshot_.guest_agent && agent_ != AgentState::present &&
+         automatic(live_.definitions.automatic, policy);
+}
+
+void DomainRecord::set_qemu_agent(bool answers, std::string problem) {
+  qemu_agent_answers_ = answers;
+  qemu_agent_problem_ = std::move(problem);
+}
+
+bool DomainRecord::wants_udp() const {
+  const auto is_udp = [](const auto& one) { return one.protocol == Protocol::udp; };
+  const auto& automatic = live_.definitions.automatic;
+  return std::ranges::any_of(live_.definitions.forwards, is_udp) ||
+         (automatic && std::ranges::any_of(automatic->rules, is_udp));
+}
+
+// The forward of a definition that takes connections to this port already.
+std::optional<std::string> DomainRecord::served_by_definition(const DetectedPort& port) const {
+  for (const SingleForward& single : wanted_) {
+    const auto& address = single.spec.guest_address;
+    if (single.origin == Origin::metadata && !single.refused &&
+        single.spec.protocol == port.protocol && single.guest_port() == port.port &&
+        (!address || port.wildcard() ||
+         std::ranges::find(port.addresses, *address) != port.addresses.end()))
+      return single.id;
+  }
+  return std::nullopt;
+}
+
+// What was found in the guest, of an automatic forward.
+const GuestPorts::Entry* DomainRecord::detected(const SingleForward& forward) const {
+  if (forward.origin != Origin::automatic) return nullptr;
+  const auto found = guest_ports_.entries().find(forward.id.substr(automatic_prefix.size()));
+  return found == guest_ports_.entries().end() ? nullptr : &found->second;
+}
+
+// Its service has gone and may come back: nobody is let in meanwhile.
+bool DomainRecord::withdrawn(const SingleForward& forward) const {
+  const GuestPorts::Entry* const entry = detected(forward);
+  return entry && entry->gone;
+}
+
+GuestReach DomainRecord::reach() const {
+  GuestReach reach;
+  reach.addresses = addresses_;
+  reach.bridged = std::ranges::any_of(snapshot_.interfaces, [](const GuestInterface& interface) {
+    return !interface.bridge.empty();
+  });
+  reach.agent = agent_;
+  reach.agent_reason = agent_reason_;
+  if (guest_ports_.known()) reach.ports = &guest_ports_.listening();
+  return reach;
+}
+
+bool DomainRecord::says_nothing_listens(const SingleForward& forward) const {
+  const auto port = forward.guest_port();
+  const bool looked_for = forward.spec.protocol == Protocol::tcp || wants_udp();
+  return agent_ == AgentState::present && guest_ports_.known() && port && looked_for &&
+         reach().listeners(forward.spec.protocol, *port).empty();
+}
+
+// Who is behind it, as the guest says.
+void DomainRecord::describe_guest(ForwardView& view, const SingleForward& forward) const {
+  const GuestPorts::Entry* const entry = detected(forward);
+  const DetectedPort* port = entry ? &entry->port : nullptr;
+  if (!port && forward.guest_port()) {
+    const auto listeners = reach().listeners(forward.spec.protocol, *forward.guest_port());
+    if (!listeners.empty()) port = listeners.front();
+  }
+  if (!port || (port->process.pid == 0 && port->process.name.empty())) return;
+  view.process = ProcessView{port->process.name, port->process.pid, port->process.command};
+}
+
+// Who tells of the guest's ports, and what people should know of that.
+void DomainRecord::describe_agent(DomainView& view, const Policy& policy) const {
+  const Definitions& definitions = snapshot_.active ? live_.definitions : config_.definitions;
+  view.automatic = automatic(definitions.automatic, policy);
+  if (!snapshot_.active) return;
+  if (agent_ == AgentState::present) {
+    view.guest_agent = "connected";
+  } else if (qemu_agent_answers_) {
+    view.guest_agent = "qemu-agent";
+  } else {
+    view.guest_agent = agent_ == AgentState::no_device ? "no-vsock" : agent_word_;
+    view.guest_agent_reason =
+        qemu_agent_problem_.empty() ? agent_reason_ : "QEMU guest agent: " + qemu_agent_problem_;
+  }
+  for (std::string& problem : guest_ports_.problems())
+    view.problems.push_back(std::move(problem));
+}
+
+std::vector<PortView> DomainRecord::port_views() const {
+  std::vector<PortView> views;
+  for (const auto& [id, entry] : guest_ports_.entries()) {
+    if (entry.gone) continue;
+    const DetectedPort& port = entry.port;
+    PortView& view = views.emplace_back();
+    view.domain = snapshot_.name;
+    view.uuid = snapshot_.uuid;
+    view.id = id;
+    view.protocol = port.protocol;
+    view.port = port.port;
+    view.addresses = port.addresses;
+    if (port.process.pid != 0 || !port.process.name.empty())
+      view.process = ProcessView{port.process.name, port.process.pid, port.process.command};
+    view.user_id = port.process.uid;
+    view.container = port.process.container;
+    view.state = entry.decision.state;
+    if (entry.decision.rule) view.rule = static_cast<std::uint32_t>(*entry.decision.rule);
+    view.reason = entry.decision.reason;
+    if (entry.decision.by) {
+      view.notify = entry.decision.by->notify;
+      view.open = entry.decision.by->open;
+    }
+    view.source = agent_ == AgentState::present ? PortSource::agent : PortSource::qemu_agent;
+    if (auto definition = served_by_definition(port)) {
+      view.state = DetectedState::forwarded;
+      view.reason.clear();
+      view.rule.reset();
+      view.forward = std::move(*definition);
+    } else if (entry.decision.forward) {
+      view.forward = entry.decision.forward->id;
+    }
+  }
+  return views;
+}
+
+}  // namespace vf
