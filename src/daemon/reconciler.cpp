@@ -143,7 +143,10 @@ void Reconciler::reconcile(const Uuids& uuids) {
   for (const DesiredForward& forward : plan.update) {
     BoundForward* held = bound(forward.key);
     if (!held) continue;
-    if (held->actual.route.endpoints != forward.route.endpoints) held->failing = held->hop = 0;
+    if (held->actual.route.endpoints != forward.route.endpoints) {
+      held->failing = 0;
+      held->hop = 0;
+    }
     held->actual.route = forward.route;
     if (relay_) relay_->update(relay_forward(forward));
   }
