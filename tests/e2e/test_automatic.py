@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Ports open by themselves: a service begins to listen in the guest and is on the host's localhost, under
 its process's name, until it ends. The guest's side is lab/agents.py."""
+import contextlib
 import json
 import socket
 import time
@@ -103,6 +104,35 @@ def test_rules_decide(daemon, stand_in):
     forward = daemon.wait_forward(guest_port=5000, host_port=15000, state="active")
     assert forward["label"] == "database"
     assert [one["guest"]["port"] for one in daemon.forwards()] == [5000]
+
+
+def test_udp_where_a_rule_says_so(daemon, stand_in):
+    _, inside = stand_in(guests.forwards("<vf:auto><vf:rule protocol='udp' guest-port='6969'/></vf:auto>"))
+    inside.serve(6969, "127.0.0.1", "--udp")
+    inside.serve(7070, "127.0.0.1", "--udp")
+    forward = daemon.wait_forward(host_port=6969, state="active")
+    assert forward["protocol"] == "udp"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", 6969))
+        client.settimeout(0.5)
+
+        def comes_back():
+            client.send(b"hello")
+            with contextlib.suppress(socket.timeout):
+                return client.recv(100) == b"hello"
+
+        wait.until(comes_back, "a datagram comes back", 10)
+    assert len(daemon.forwards()) == 1
+
+
+def test_what_every_guest_has_stays_inside(daemon, stand_in):
+    _, inside = stand_in(AUTO)
+    inside.serve(5353)
+    inside.serve(3000)
+    daemon.wait_forward(host_port=3000, state="active")
+    ports = {one["port"]: one for one in json.loads(Cli("auto", "web", "--json").stdout)["ports"]}
+    assert ports[5353]["state"] == "denied"
+    assert "5353" not in Cli("list").stdout
 
 
 def test_a_definition_has_its_port_before_a_guess(daemon, stand_in):
