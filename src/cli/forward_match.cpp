@@ -53,6 +53,9 @@ std::vector<Test> readings(std::string_view text) {
       [word](const ForwardView& forward) { return forward.id == word; },
       [word](const ForwardView& forward) { return forward.name == word; },
       [word](const ForwardView& forward) { return forward.definition == word; },
+      [word](const ForwardView& forward) {  // as `list` names it
+        return forward.name.empty() && forward.process && forward.process->name == word;
+      },
   };
   if (const auto port = Port::parse(text)) {
     tests.push_back([port](const ForwardView& forward) { return forward.host_port == port; });

@@ -126,9 +126,15 @@ void DomainRecord::expand_wanted(const Policy& policy) {
     std::vector<ForwardDefinition> all = live_.definitions.forwards;
     all.insert(all.end(), pending_.begin(), pending_.end());
     wanted_ = expand(all, policy);
-    for (const auto& [id, entry] : guest_ports_.entries())
-      if (entry.decision.forward && !served_by_definition(entry.port))
+    // A definition that takes the place of an automatic forward lets its connections end.
+    std::erase_if(draining, [](const auto& id) { return id.starts_with(automatic_prefix); });
+    for (const auto& [id, entry] : guest_ports_.entries()) {
+      if (!entry.decision.forward) continue;
+      if (served_by_definition(entry.port))
+        draining.insert(entry.decision.forward->id);
+      else
         wanted_.push_back(*entry.decision.forward);
+    }
   } else {
     wanted_ = expand(reserved_, policy);
   }

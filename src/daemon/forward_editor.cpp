@@ -146,6 +146,12 @@ void ForwardEditor::remove_now(const std::string& uuid, const std::string& forwa
   const MetadataTarget holding{
       target->live && identity && has_identity(domain->live(), *identity),
       target->config && identity && has_identity(domain->config(), *identity)};
+  if (forward.starts_with(automatic_prefix) && identity && !holding.live && !holding.config)
+    return done(Unexpected(ErrorCode::not_supported,
+                           "the forward \"" + forward +
+                               "\" is automatic, as long as the guest listens there: "
+                               "virt-forward block " +
+                               domain->snapshot().name + " PORT ends it"));
   if (!holding.live && !holding.config) {
     const bool elsewhere = identity && has_identity(domain->config(), *identity);
     return done(

@@ -121,23 +121,26 @@ void Reconciler::reconcile(const Uuids& uuids) {
     std::ranges::move(wanted, std::back_inserter(desired));
   }
 
-  const Plan plan = vf::plan(desired, actual);
-  const bool relay_must_let_go = std::ranges::any_of(plan.remove, [this](const std::string& key) {
-    const BoundForward* forward = bound(key);
-    return forward && forward->actual.served;
-  });
+  Plan plan = vf::plan(desired, actual);
+  std::erase_if(plan.bind, [this](const DesiredForward& one) { return take_from_guess(one); });
+  std::erase_if(plan.remove, [this](const std::string& key) { return !bound(key); });
+  // Until the relay has let go of a port it is busy.
+  std::vector<ActualForward> let_go;
+  for (const std::string& key : plan.remove)
+    if (const BoundForward* forward = bound(key); forward->actual.served)
+      let_go.push_back(forward->actual);
   apply_removals(plan.remove);
   remember_ports(uuids);
-  if (relay_must_let_go && !plan.bind.empty() && relay_ && relay_->ready()) {
-    publish(uuids);
-    relay_->commit([this, uuids] {
-      reconcile(uuids);
-      retry_failures();
+  bool must_wait = false;
+  for (const DesiredForward& forward : plan.bind) {
+    const bool may_be_busy = std::ranges::any_of(let_go, [&](const ActualForward& one) {
+      return one.key == forward.key || !one.port || one.port == forward.claim.port;
     });
-    return;
+    if (may_be_busy && relay_ && relay_->ready())
+      must_wait = true;
+    else
+      apply_binding(forward);
   }
-  for (const DesiredForward& forward : plan.bind)
-    if (!take_from_guess(forward)) apply_binding(forward);
   for (const DesiredForward& forward : plan.serve)
     if (BoundForward* held = bound(forward.key)) hand_to_relay(*held, forward);
   for (const DesiredForward& forward : plan.update) {
@@ -152,7 +155,12 @@ void Reconciler::reconcile(const Uuids& uuids) {
   }
   for (const std::string& key : plan.withdraw)
     withdraw(key);
-  if (relay_)
+  if (must_wait)
+    relay_->commit([this, uuids] {
+      reconcile(uuids);
+      retry_failures();
+    });
+  else if (relay_)
     relay_->commit(plan.remove.empty() ? std::function<void()>() : [this] { retry_failures(); });
   publish(uuids);
   plan_retry();

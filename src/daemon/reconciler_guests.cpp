@@ -217,7 +217,7 @@ void Reconciler::plan_judgement() {
 }
 
 // An automatic forward that only happens to have the port that is asked for hands its sockets over,
-// so nobody is refused meanwhile, and goes elsewhere.
+// so nobody is refused meanwhile, and goes elsewhere; who is connected stays so.
 bool Reconciler::take_from_guess(const DesiredForward& forward) {
   const HostClaim& claim = forward.claim;
   if (!claim.port || claim.guess) return false;
@@ -227,7 +227,7 @@ bool Reconciler::take_from_guess(const DesiredForward& forward) {
       if (!guess.claim.guess || guess.port != claim.port ||
           guess.claim.protocol != claim.protocol || guess.claim.addresses != claim.addresses)
         continue;
-      if (guess.served && relay_) relay_->remove(guess.key, Relay::Removal::cut);
+      if (guess.served && relay_) relay_->remove(guess.key, Relay::Removal::drain);
       BoundForward taken{{forward.key, claim, guess.port, {}, false},
                          std::move(held.addresses),
                          std::move(held.listeners)};

@@ -145,6 +145,24 @@ def test_a_definition_has_its_port_before_a_guess(daemon, stand_in):
     assert domain.name == "web"
 
 
+def test_a_definition_takes_the_place_of_an_automatic_forward(daemon, stand_in):
+    _, inside = stand_in(AUTO)
+    inside.serve(5173, "127.0.0.1", "--name", "vite")
+    daemon.wait_forward(host_port=5173, state="active")
+    assert Cli("url", "web", "vite").stdout == "http://127.0.0.1:5173\n"
+    refused = Cli("remove", "web", "vite", check=False)
+    assert refused.status == 1 and "block" in refused.stderr
+    with socket.create_connection(("127.0.0.1", 5173), 5) as open_one:
+        assert Cli("add", "web", "5173:5173", "--name", "mine").stdout == "5173\n"
+        assert answers(5173) == b"hello"
+        open_one.sendall(b"still")
+        assert open_one.recv(5) == b"still"
+    Cli("remove", "web", "mine")
+    daemon.wait_forward(origin="auto", guest_port=5173, state="active")
+    assert Cli("add", "web", "9005:5173").stdout == "9005\n"
+    assert answers(9005) == b"hello"
+
+
 def test_block_and_unblock(daemon, stand_in):
     domain, inside = stand_in(AUTO)
     inside.serve(3000)
