@@ -155,7 +155,7 @@ AutoDecision decide(const std::optional<AutoDefinition>& definition, const Polic
       return matches(candidate, port);
     });
     if (rule != rules.end()) {
-      decision.by = &*rule;
+      decision.by = *rule;
       decision.rule = static_cast<std::size_t>(rule - rules.begin()) + 1;
     }
   }
@@ -170,7 +170,7 @@ AutoDecision decide(const std::optional<AutoDefinition>& definition, const Polic
 
   if (action == RuleAction::block) return end_as(DetectedState::blocked, by_rule + " blocks it");
   if (!automatic(definition, policy)) {
-    decision.by = nullptr;
+    decision.by.reset();
     decision.rule.reset();
     return end_as(DetectedState::ignored, how_to_switch_on(definition, policy));
   }

@@ -51,7 +51,7 @@ struct AutoDecision {
   // Where it is forwarded: its id is "auto:" and the port's id, its origin automatic. May be
   // `refused` by the policy all the same.
   std::optional<SingleForward> forward;
-  const AutoRule* by = nullptr;  // that rule; lives as long as the rules
+  std::optional<AutoRule> by;  // that rule
 
   bool operator==(const AutoDecision&) const = default;
 };

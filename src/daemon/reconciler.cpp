@@ -340,7 +340,7 @@ void Reconciler::forward_proven(const std::string& key, std::size_t hop) {
 
 void Reconciler::forward_failing(const std::string& key, int error_number) {
   BoundForward* forward = bound(key);
-  if (!forward || forward->failing == error_number) return;
+  if (!forward || !forward->actual.served || forward->failing == error_number) return;
   forward->failing = error_number;
   publish({split_key(key)->first});
 }

@@ -251,6 +251,7 @@ void Reconciler::withdraw(const std::string& key) {
   if (!held) return;
   if (relay_) relay_->remove(key, Relay::Removal::drain);
   held->actual.served = false;
+  held->failing = 0;
   if (held->actual.claim.protocol != Protocol::tcp) return;
   held->paused = true;
   binder_.pause(held->listeners);

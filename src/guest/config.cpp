@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
+#include <memory>
 #include <utility>
 
 #include "base/fd.h"
@@ -89,8 +91,34 @@ bool matches(const AccessRule& rule, const ListenerKey& socket) {
          (!rule.ports || rule.ports->contains(socket.port));
 }
 
+// Of fnmatch()'s special characters only * and ? are ours.
+std::string glob_of(const std::string& pattern) {
+  std::string glob;
+  for (const char character : pattern) {
+    if (character == '[' || character == '\\') glob += '\\';
+    glob += character;
+  }
+  return glob;
+}
+
+// The part of a pattern that is a path, without symbolic links: /var/run is one to /run.
+std::string resolved(const std::string& pattern) {
+  const std::size_t star = pattern.find_first_of("*?");
+  const std::size_t end = star == std::string::npos ? pattern.size() : pattern.rfind('/', star);
+  for (const std::size_t cut : {end, pattern.rfind('/', end)}) {  // the last may not be there yet
+    if (cut == 0 || cut == std::string::npos) break;
+    const std::unique_ptr<char, void (*)(void*)> real(
+        realpath(pattern.substr(0, cut).c_str(), nullptr), std::free);
+    if (real) return real.get() + pattern.substr(cut);
+  }
+  return pattern;
+}
+
 bool matches(const AccessRule& rule, const std::string& path) {
-  return !rule.path.empty() && fnmatch(rule.path.c_str(), path.c_str(), FNM_PATHNAME) == 0;
+  const auto fits = [&path](const std::string& pattern) {
+    return fnmatch(glob_of(pattern).c_str(), path.c_str(), FNM_PATHNAME) == 0;
+  };
+  return !rule.path.empty() && (fits(rule.path) || fits(resolved(rule.path)));
 }
 
 template <typename Target>

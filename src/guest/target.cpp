@@ -55,7 +55,9 @@ Resolved resolve(const AgentEndpoint& target, bool udp, const Config& config) {
   std::vector<IpAddress> addresses = {IpAddress::loopback4(), IpAddress::loopback6()};
   if (target.address) {
     IpAddress address = unmapped(*target.address);
-    if (!is_own_address(address)) return {{}, GuestStatus::unreachable, EADDRNOTAVAIL};
+    // The kernel would take 0.0.0.0 for 127.0.0.1, whatever the rules say of that.
+    if (address.is_wildcard() || !is_own_address(address))
+      return {{}, GuestStatus::unreachable, EADDRNOTAVAIL};
     addresses = {address};
   }
   Resolved resolved;

@@ -102,6 +102,10 @@ bool Listener::accept_one() {
     case EPROTO:
     case EPERM:
       return true;
+    case EINVAL:  // whoever shares it has ended its listening, and will take it from us
+      paused_ = true;
+      context_.loop.unwatch(socket_->get());
+      return false;
     default:
       pause(error_number);
       return false;

@@ -139,6 +139,17 @@ TEST_F(ReconcilerGuests, APortAppearsAndGoes) {
   EXPECT_EQ(ports.paused, 0u);
 }
 
+// Who connects in the moments before the relay lets go of it fails, and that says nothing any more.
+TEST_F(ReconcilerGuests, AServiceThatComesBackIsNotHeldToFailures) {
+  begin("<auto/>", {listener("127.0.0.1", 3000)});
+  const std::string key = std::string(uuid) + "/auto:tcp:localhost=3000";
+  reconciler.forward_failing(key, ECONNREFUSED);
+  goes(listener("127.0.0.1", 3000));
+  reconciler.forward_failing(key, ECONNREFUSED);
+  tell({listener("127.0.0.1", 3000)});
+  EXPECT_EQ(view("auto:tcp:localhost=3000").state, ForwardState::active);
+}
+
 TEST_F(ReconcilerGuests, ThePortIsGivenBackWhenTheGraceIsOver) {
   begin("<auto/>", {listener("127.0.0.1", 3000)});
   goes(listener("127.0.0.1", 3000));

@@ -3,7 +3,10 @@
 #include "guest/config.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 namespace vf::guest {
@@ -61,6 +64,29 @@ TEST(GuestConfig, AllowRestrictsItsKindAndDenyGoesBefore) {
   EXPECT_FALSE(paths.permits(std::string("/srv/sub/a.sock")));
   EXPECT_FALSE(paths.permits(std::string("/run/a.sock")));
   EXPECT_TRUE(paths.permits(tcp("127.0.0.1", 22)));
+}
+
+// /var/run is a link on every distribution.
+TEST(GuestConfig, RulesFollowSymbolicLinks) {
+  char made[] = "/tmp/guest-config-XXXXXX";
+  const std::string directory = std::filesystem::canonical(mkdtemp(made));
+  const std::string link = directory + "/link";
+  const std::string real = directory + "/real";
+  ASSERT_EQ(mkdir(real.c_str(), 0700), 0);
+  ASSERT_EQ(symlink("real", link.c_str()), 0);
+  std::ofstream(real + "/a.sock");
+  const auto permits = [](const std::string& rule, const std::string& path) {
+    return Config::parse(rule, "guest.conf")->permits(path);
+  };
+  EXPECT_FALSE(permits("deny = " + link + "/a.sock", real + "/a.sock"));
+  EXPECT_FALSE(permits("deny = " + link + "/later.sock", real + "/later.sock"));
+  EXPECT_FALSE(permits("deny = " + link + "/*", real + "/a.sock"));
+  EXPECT_FALSE(permits("deny = " + link + "//a.sock", real + "/a.sock"));
+  EXPECT_TRUE(permits("allow = " + link + "/*", real + "/a.sock"));
+  EXPECT_TRUE(permits("deny = " + link + "/b*", real + "/a.sock"));
+  EXPECT_FALSE(permits("deny = /run/a[1].sock", "/run/a[1].sock")) << "only * and ? are special";
+  EXPECT_TRUE(permits("deny = /run/a[1].sock", "/run/a1.sock"));
+  std::filesystem::remove_all(directory);
 }
 
 TEST(GuestConfig, ControlFrom) {
