@@ -54,14 +54,19 @@ int fail(const Error& error) {
   return 1;
 }
 
-// Two descriptors for a session.
+// Two descriptors for a session. A service manager may have given fewer than root can have.
 std::size_t most_sessions() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 64;
-  const rlimit raised{limit.rlim_max, limit.rlim_max};
-  if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
-  constexpr rlim_t own = 64 + 256 + Watch::max_listeners;
   const Limits limits;
+  const rlim_t own = 64 + limits.requests + Watch::max_listeners;
+  const rlim_t wanted = own + 2 * limits.sessions;
+  for (const rlim_t most : {std::max(limit.rlim_max, wanted), limit.rlim_max}) {
+    const rlimit raised{most, most};
+    if (setrlimit(RLIMIT_NOFILE, &raised) < 0) continue;
+    limit = raised;
+    break;
+  }
   if (limit.rlim_cur < own + 128) return 64;
   return std::min<std::size_t>(limits.sessions, (limit.rlim_cur - own) / 2);
 }

@@ -206,6 +206,8 @@ void Server::expired() {
 }
 
 Server::Request* Server::accepted(Fd host, bool privileged) {
+  // Of many at once the eldest may have asked already, and only not have been read yet.
+  if (requests_.size() >= limits_.requests) requests_.front()->ready(EPOLLIN);
   if (requests_.size() >= limits_.requests) {
     complain("too many connections without a request");
     drop(*requests_.front());

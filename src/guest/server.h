@@ -27,7 +27,7 @@ namespace vf::guest {
 struct Limits {
   std::size_t sessions = 4096;
   std::size_t control_sessions = 8;
-  std::size_t requests = 256;  // that are not whole yet; one more ends the eldest
+  std::size_t requests = 1024;  // that are not whole yet; one more ends the eldest
   std::chrono::milliseconds request_timeout{10'000};
   bool hints = true;  // as of Watch
 };
