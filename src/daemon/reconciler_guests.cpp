@@ -17,6 +17,9 @@ using std::chrono::milliseconds;
 // An agent that is started anew is back before that; what it told stands meanwhile.
 constexpr std::chrono::seconds agent_grace{10};
 
+// What took long may only have been held up.
+constexpr gint64 longest_judge_pause = 100'000;  // microseconds
+
 std::string word_for(const RelayGuestDown& down) {
   if (down.fault != RelayGuestFault::refused) return "not-answering";
   return static_cast<GuestStatus>(down.status) == GuestStatus::version ? "version" : "refused";
@@ -187,7 +190,7 @@ void Reconciler::guest_changed(const std::string& uuid) {
     const gint64 began = g_get_monotonic_time();
     judge_guests();
     const gint64 ended = g_get_monotonic_time();
-    judge_next_ = ended + 4 * (ended - began);
+    judge_next_ = ended + std::min<gint64>(4 * (ended - began), longest_judge_pause);
   });
 }
 

@@ -35,8 +35,10 @@ constexpr int ticks_between_looks = 30;
 constexpr int ticks_between_first = 5;
 constexpr int ticks_between_sockets = 5;
 constexpr milliseconds debounce{1};
-// A look is followed by a pause of so many times its duration.
+// A look is followed by a pause of so many times its duration; not longer, for what takes long may
+// only have been held up.
 constexpr int pause_factor = 9;
+constexpr microseconds longest_pause{300'000};
 // An announced port that is not there yet is looked for again after 1, 2, 4, ... ms.
 constexpr int max_tries_for_port = 7;
 constexpr int tries_for_process = 3;
@@ -201,7 +203,8 @@ Watch::Found Watch::dump(bool udp) {
     sort();
   }
   looked_ = Clock::now();
-  pause_ = std::chrono::duration_cast<microseconds>(looked_ - before) * pause_factor;
+  pause_ = std::min(std::chrono::duration_cast<microseconds>(looked_ - before) * pause_factor,
+                    longest_pause);
   return found;
 }
 
