@@ -18,7 +18,7 @@ using std::chrono::milliseconds;
 constexpr std::chrono::seconds agent_grace{10};
 
 // What took long may only have been held up.
-constexpr gint64 longest_judge_pause = 100'000;  // microseconds
+constexpr gint64 longest_judge_pause = 500'000;  // microseconds
 
 std::string word_for(const RelayGuestDown& down) {
   if (down.fault != RelayGuestFault::refused) return "not-answering";

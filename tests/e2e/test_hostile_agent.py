@@ -12,7 +12,7 @@ import time
 import pytest
 
 import conftest
-from lab import agents, host, wait
+from lab import agents, host, programs, wait
 from lab import guest as guests
 from lab.programs import Cli
 
@@ -146,6 +146,12 @@ def usage(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pages * 4096 / 1048576
 
 
+def most_growth():
+    """MiB. AddressSanitizer keeps 256 MiB of what was freed."""
+    with open(programs.DAEMON, "rb") as file:
+        return 400 if b"__asan_init" in file.read() else 50
+
+
 def echo_takes(port):
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), 5) as client:
@@ -174,7 +180,7 @@ def test_it_costs_little_and_its_sibling_nothing(daemon, stand_in, enemy, behave
         spent, grown = (after[name][i] - before[name][i] for i in (0, 1))
         print(f"{behave.__name__}: {name} {spent:.2f} s of {seconds}, {grown:+.1f} MiB")
         assert spent < 0.6 * seconds, f"{name} is kept busy"
-        assert grown < 100, f"{name} grows"
+        assert grown < most_growth(), f"{name} grows"
     takes.sort()
     print(f"echo of the sibling: median {takes[len(takes) // 2] * 1000:.1f} ms, worst {takes[-1] * 1000:.1f} ms")
     assert len(takes) > 50
