@@ -73,11 +73,6 @@ bool is_account(std::string_view value) {
          (is_letter(value.front()) || value.front() == '_') && all_of(value, "._-");
 }
 
-bool is_key_name(std::string_view value) {
-  return !value.empty() && value.size() <= 64 && value.front() != '-' && value.front() != '.' &&
-         all_of(value, "._-");
-}
-
 bool is_multicast(const IpAddress& address) {
   const std::uint8_t first = address.bytes().front();
   return address.is_v4() ? first >= 224 && first < 240 : first == 0xff;
@@ -322,6 +317,11 @@ const AttributeTable<AutoRule>& rule_attributes() {
           word_row("marked", &AutoRule::marked, false),
       });
   return table;
+}
+
+bool is_key_name(std::string_view value) {
+  return !value.empty() && value.size() <= 64 && value.front() != '-' && value.front() != '.' &&
+         all_of(value, "._-");
 }
 
 const AttributeTable<SshDefinition>& ssh_attributes() {

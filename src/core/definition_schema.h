@@ -34,4 +34,7 @@ const AttributeTable<AutoDefinition>& auto_attributes();
 const AttributeTable<AutoRule>& rule_attributes();
 const AttributeTable<SshDefinition>& ssh_attributes();
 
+// Letters, digits, '.', '_' and '-', neither of the last in front.
+bool is_key_name(std::string_view value);
+
 }  // namespace vf

@@ -38,19 +38,8 @@ std::string unfit_for_datagrams(const ForwardDefinition& definition) {
     return needs_stream("proxy-protocol=\"" + std::string(text(definition.proxy_protocol)) + '"');
   if (std::holds_alternative<SocketPath>(definition.guest)) return needs_stream("guest-socket");
   if (std::holds_alternative<SocketPath>(definition.host)) return needs_stream("host-socket");
-  return {};
-}
-
-// What the metadata may say and this version does not serve; empty when it does.
-std::string missing_feature(const ForwardDefinition& definition) {
-  const auto names = [](std::string_view what) {
-    return std::string(what) + " is not supported by this version";
-  };
-  if (std::string unfit = unfit_for_datagrams(definition); !unfit.empty()) return unfit;
-  if (definition.transport == Transport::ssh || definition.transport == Transport::usernet)
-    return names("transport=\"" + std::string(text(definition.transport)) + '"');
-  if (definition.offload != Offload::automatic && definition.offload != Offload::none)
-    return names("offload=\"" + std::string(text(definition.offload)) + '"');
+  if (definition.transport == Transport::ssh) return needs_stream("transport=\"ssh\"");
+  if (definition.offload == Offload::redirect) return needs_stream("offload=\"redirect\"");
   return {};
 }
 
@@ -61,8 +50,8 @@ void judge(SingleForward& forward, const Policy& policy) {
     forward.reason = std::move(reason);
   };
   if (!forward.spec.enabled) return refuse(ForwardState::disabled, "enabled=\"no\"");
-  if (std::string missing = missing_feature(forward.spec); !missing.empty())
-    return refuse(ForwardState::failed, std::move(missing));
+  if (std::string unfit = unfit_for_datagrams(forward.spec); !unfit.empty())
+    return refuse(ForwardState::failed, std::move(unfit));
   if (auto allowed = check(policy, forward.spec); !allowed)
     refuse(ForwardState::denied, allowed.error().message);
 }

@@ -22,6 +22,14 @@ struct ProcessView {
   friend bool operator==(const ProcessView&, const ProcessView&) = default;
 };
 
+// What was made of one way of serving a forward, transports first, in order of preference.
+struct WayView {
+  std::string way;  // "tcp", ..., "redirect", ...
+  WayState state = WayState::rejected;
+  std::string reason;  // why it is rejected, in words; else empty
+  friend bool operator==(const WayView&, const WayView&) = default;
+};
+
 // One forwarded port (a definition with a range gives one per port) or socket. Absent is unknown.
 struct ForwardView {
   std::string domain;      // name of the domain
@@ -50,8 +58,9 @@ struct ForwardView {
   std::optional<std::int64_t> next_retry;  // Unix time, seconds
   Origin origin = Origin::metadata;
   std::optional<ProcessView> process;
-  bool live = false;    // in the running domain's metadata
-  bool config = false;  // in the metadata of its next start
+  bool live = false;          // in the running domain's metadata
+  bool config = false;        // in the metadata of its next start
+  std::vector<WayView> ways;  // empty where it is not served at all
 
   friend bool operator==(const ForwardView&, const ForwardView&) = default;
 };
@@ -59,8 +68,9 @@ struct ForwardView {
 // Counters change with every connection, so they are asked for and never announced.
 struct ForwardCounters {
   std::uint64_t connections = 0;  // established now
-  std::uint64_t bytes_in = 0;     // from clients to the guest, since the forward began
-  std::uint64_t bytes_out = 0;    // from the guest to clients
+  // Since the forward began; absent where some of its connections went past the relay.
+  std::optional<std::uint64_t> bytes_in = 0;   // from clients to the guest
+  std::optional<std::uint64_t> bytes_out = 0;  // from the guest to clients
 };
 
 // A port that a guest has open, and what became of it: see DetectedPort. Names and texts are the

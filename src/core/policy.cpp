@@ -30,6 +30,11 @@ bool Policy::allows(Transport transport) const {
          std::find(transports.begin(), transports.end(), transport) != transports.end();
 }
 
+bool Policy::allows(Offload offload) const {
+  return offload == Offload::automatic || offload == Offload::none ||
+         std::find(offloads.begin(), offloads.end(), offload) != offloads.end();
+}
+
 std::optional<std::string> Policy::place(const std::string& host_socket) const {
   if (socket_directories.empty()) return std::nullopt;
   return socket_directories.front() + '/' + host_socket;
@@ -51,6 +56,10 @@ Result<void> check(const Policy& policy, const ForwardDefinition& forward) {
     return Unexpected(ErrorCode::not_allowed, "transport " + std::string(text(forward.transport)) +
                                                   " is not allowed by this host (" +
                                                   policy.origin("host", "transports") + ")");
+  if (!policy.allows(forward.offload))
+    return Unexpected(ErrorCode::not_allowed, "offload " + std::string(text(forward.offload)) +
+                                                  " is not allowed by this host (" +
+                                                  policy.origin("host", "offloads") + ")");
   const auto* socket = std::get_if<SocketPath>(&forward.host);
   if (socket && !policy.place(socket->path))
     return Unexpected(ErrorCode::not_allowed, "host socket " + socket->path +

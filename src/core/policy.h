@@ -21,13 +21,16 @@ struct Policy {
   std::vector<IpAddress> host_addresses;  // besides loopback; a wildcard allows all of its family
   std::vector<PortRange> host_ports{*PortRange::from(*Port::from(1), *Port::from(65535))};
   std::vector<std::string> socket_directories;
-  std::vector<Transport> transports{Transport::tcp, Transport::vsock};  // ways to guests
+  std::vector<Transport> transports{Transport::tcp, Transport::vsock, Transport::ssh,
+                                    Transport::usernet};  // ways to guests
+  std::vector<Offload> offloads{Offload::redirect, Offload::nftables};
   std::uint32_t forwards_per_domain = 1024;
   std::uint32_t connections_per_forward = 4096;
   std::uint32_t connections_per_domain = 16384;    // of all its forwards together
   std::uint32_t automatic_ports_per_domain = 256;  // forwarded by themselves
   bool automatic = false;                          // for domains that do not say
   std::map<std::string, std::string> ssh_keys;     // name to path
+  bool own_ssh_keys = false;  // who names no key uses those of the daemon's own user
 
   // Which file set a key of a group; for the words of a refusal.
   std::map<std::pair<std::string, std::string>, std::string> files;
@@ -37,6 +40,7 @@ struct Policy {
   bool allows(const IpAddress& host_address) const;
   bool allows(Port host_port) const;
   bool allows(Transport transport) const;  // `automatic`: any of them
+  bool allows(Offload offload) const;      // `automatic`, `none`: always
   // Where a host socket, a relative path, is: below the first of the socket directories. Nothing
   // where the host has none.
   std::optional<std::string> place(const std::string& host_socket) const;

@@ -44,6 +44,8 @@ constexpr Table<DetectedState, 5> detected_states{{{DetectedState::forwarded, "f
                                                    {DetectedState::asking, "asking"},
                                                    {DetectedState::denied, "denied"}}};
 constexpr Table<Origin, 2> origins{{{Origin::metadata, "metadata"}, {Origin::automatic, "auto"}}};
+constexpr Table<WayState, 3> way_states{
+    {{WayState::used, "used"}, {WayState::ready, "ready"}, {WayState::rejected, "rejected"}}};
 constexpr Table<PortSource, 2> port_sources{
     {{PortSource::agent, "agent"}, {PortSource::qemu_agent, "qemu-agent"}}};
 constexpr Table<bool, 2> booleans{{{false, "no"}, {true, "yes"}}};
@@ -89,6 +91,10 @@ WordTable<DetectedState> words() {
 template <>
 WordTable<Origin> words() {
   return origins;
+}
+template <>
+WordTable<WayState> words() {
+  return way_states;
 }
 template <>
 WordTable<PortSource> words() {

@@ -34,6 +34,9 @@ enum class ForwardState {
 // Of a port that was found in a guest.
 enum class DetectedState { forwarded, blocked, ignored, asking, denied };
 enum class Origin { metadata, automatic };
+// Of a way that was thought of for a forward: a transport or an offload. `ready` is the next one to
+// be tried where the one in use fails.
+enum class WayState { used, ready, rejected };
 // Who in the guest told of a port.
 enum class PortSource { agent, qemu_agent };
 
@@ -78,6 +81,8 @@ template <>
 WordTable<DetectedState> words();
 template <>
 WordTable<Origin> words();
+template <>
+WordTable<WayState> words();
 template <>
 WordTable<PortSource> words();
 template <>

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "base/printable.h"
+#include "core/definition_schema.h"
 #include "glib/ref.h"
 
 namespace vf {
@@ -56,10 +57,23 @@ Setter word(Word Policy::*member, const char* allowed) {
   };
 }
 
-// Those that this version has.
 std::optional<Transport> transport(const std::string& word) {
   const auto parsed = parse<Transport>(word);
-  return parsed == Transport::tcp || parsed == Transport::vsock ? parsed : std::nullopt;
+  return parsed == Transport::automatic ? std::nullopt : parsed;
+}
+
+std::optional<Offload> offload(const std::string& word) {
+  const auto parsed = parse<Offload>(word);
+  return parsed == Offload::automatic || parsed == Offload::none ? std::nullopt : parsed;
+}
+
+// [ssh-keys] NAME = PATH: names are as in the metadata, so that each can be asked for.
+std::string set_ssh_key(Policy& policy, const std::string& name, const Words& words) {
+  if (!is_key_name(name)) return "names of keys have letters, digits, '.', '_' and '-'";
+  if (words.size() != 1 || !words.front().starts_with('/'))
+    return "allowed is the absolute path of a private key's file";
+  policy.ssh_keys[name] = words.front();
+  return {};
 }
 
 std::optional<std::string> socket_directory(const std::string& word) {
@@ -80,7 +94,9 @@ const std::vector<KeyRow>& key_table() {
        list_of(&Policy::host_ports, PortRange::parse, "ports and ranges like 8000-8999")},
       {"host", "socket-directories",
        list_of(&Policy::socket_directories, socket_directory, "absolute paths")},
-      {"host", "transports", list_of(&Policy::transports, transport, "tcp and vsock")},
+      {"host", "transports",
+       list_of(&Policy::transports, transport, "tcp, vsock, ssh and usernet")},
+      {"host", "offloads", list_of(&Policy::offloads, offload, "redirect and nftables")},
       {"host", "automatic", word(&Policy::automatic, "yes and no")},
       {"limits", "forwards-per-domain", number(&Policy::forwards_per_domain, 65535)},
       {"limits", "automatic-ports-per-domain", number(&Policy::automatic_ports_per_domain, 65535)},
@@ -143,11 +159,14 @@ void take_file(const std::string& path, LoadedPolicy& loaded) {
       const auto row = std::find_if(table.begin(), table.end(), [&](const KeyRow& candidate) {
         return g_str_equal(candidate.group, *group) && g_str_equal(candidate.key, *key);
       });
-      if (row == table.end()) {
+      const bool names_key = g_str_equal(*group, "ssh-keys");
+      if (row == table.end() && !names_key) {
         loaded.problems.push_back(place + ": no such setting");
         continue;
       }
-      const std::string wrong = row->set(loaded.policy, words_of(file.get(), *group, *key));
+      const Words words = words_of(file.get(), *group, *key);
+      const std::string wrong =
+          names_key ? set_ssh_key(loaded.policy, *key, words) : row->set(loaded.policy, words);
       if (wrong.empty())
         loaded.policy.files[{*group, *key}] = path;
       else

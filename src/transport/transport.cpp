@@ -11,8 +11,28 @@ Unexpected lacks(std::string what) {
   return Unexpected(ErrorCode::failed, std::move(what));
 }
 
+Unexpected has_none(std::string what) {
+  return Unexpected(ErrorCode::not_supported, std::move(what));
+}
+
 bool same_address(const IpAddress& one, const IpAddress& other) {
   return std::ranges::equal(one.bytes(), other.bytes());
+}
+
+bool on_loopback_only(const std::vector<const DetectedPort*>& listeners) {
+  return !listeners.empty() &&
+         std::ranges::all_of(listeners, [](const DetectedPort* one) { return one->loopback(); });
+}
+
+// Where inside the guest a connection has to go that nobody names an address for: nowhere special
+// where localhost reaches the service.
+std::optional<IpAddress> own_address(const std::vector<const DetectedPort*>& listeners) {
+  const auto answers = [](const DetectedPort* one) {
+    return one->wildcard() || one->addresses.front() == IpAddress::loopback4() ||
+           one->addresses.front() == IpAddress::loopback6();
+  };
+  if (listeners.empty() || std::ranges::any_of(listeners, answers)) return std::nullopt;
+  return listeners.front()->addresses.front();
 }
 
 // Whether a connection from outside to `address` reaches one of the listeners. Where the guest has
@@ -40,10 +60,8 @@ Result<Route> TcpTransport::route(const GuestReach& guest, const ForwardDefiniti
   const auto* ports = std::get_if<PortRange>(&forward.guest);
   if (!ports) return lacks("a socket in the guest cannot be reached by tcp");
   const auto listeners = guest.listeners(forward.protocol, ports->low());
-  const bool loopback_only =
-      !listeners.empty() &&
-      std::ranges::all_of(listeners, [](const DetectedPort* one) { return one->loopback(); });
-  if (loopback_only) return lacks("in the guest it listens on loopback only, out of reach of tcp");
+  if (on_loopback_only(listeners))
+    return lacks("in the guest it listens on loopback only, out of reach of tcp");
 
   Route route;
   for (const IpAddress& address : guest.addresses) {
@@ -52,7 +70,11 @@ Result<Route> TcpTransport::route(const GuestReach& guest, const ForwardDefiniti
       route.push_back({Transport::tcp, Endpoint{address, ports->low()}});
   }
   if (!route.empty()) return route;
-  if (!guest.bridged) return lacks("the domain has no network interface on a bridge of this host");
+  if (!guest.bridged && guest.macvtap)
+    return has_none(
+        "the domain's interface is a macvtap (type='direct'): the host itself cannot reach it");
+  if (!guest.bridged)
+    return has_none("the domain has no network interface on a bridge of this host");
   if (forward.guest_address)
     return lacks(forward.guest_address->text() +
                  " is not (yet) proven to be an address of the guest");
@@ -67,11 +89,11 @@ Result<Route> VsockTransport::route(const GuestReach& guest,
     case AgentState::no_device: {
       // How to get one, for who asked for it or whom nothing else can help.
       const bool remedy = forward.transport == kind() || !guest.addresses.empty();
-      return lacks(std::string("the domain has no <vsock> device") +
-                   (remedy
-                        ? ": <vsock model='virtio'><cid auto='yes'/></vsock> among its <devices> "
-                          "makes one"
-                        : ""));
+      return has_none(
+          std::string("the domain has no <vsock> device") +
+          (remedy ? ": <vsock model='virtio'><cid auto='yes'/></vsock> among its <devices> "
+                    "makes one"
+                  : ""));
     }
     case AgentState::absent:
       return lacks("virt-forward-guest does not answer in the guest: " + guest.agent_reason);
@@ -85,36 +107,87 @@ Result<Route> VsockTransport::route(const GuestReach& guest,
   }
   target.port = std::get<PortRange>(forward.guest).low();
   target.address = forward.guest_address;
-  if (!target.address) {
-    // Not where localhost reaches it, but on one address of its own.
-    const auto listeners = guest.listeners(forward.protocol, *target.port);
-    const auto answers = [](const DetectedPort* one) {
-      return one->wildcard() || one->addresses.front() == IpAddress::loopback4() ||
-             one->addresses.front() == IpAddress::loopback6();
-    };
-    if (!listeners.empty() && std::ranges::none_of(listeners, answers))
-      target.address = listeners.front()->addresses.front();
-  }
+  if (!target.address)
+    target.address = own_address(guest.listeners(forward.protocol, *target.port));
   return Route{{Transport::vsock, target}};
 }
 
-Result<Route> choose_route(std::span<const std::unique_ptr<TransportWay>> ways,
-                           const GuestReach& guest, const ForwardDefinition& forward) {
-  Route all;
-  std::string missing;
+Result<Route> TunnelTransport::route(const GuestReach& guest,
+                                     const ForwardDefinition& forward) const {
+  const auto wanted = target(guest, forward);
+  if (!wanted) return Unexpected(wanted.error());
+  const TunnelReach& tunnels = reach(guest);
+  if (!tunnels.missing.empty()) return lacks(tunnels.missing);
+  const auto being_laid = std::string(text(kind())) + " is being set up";
+  if (!tunnels.ends) return lacks(being_laid);
+  const auto end = tunnels.ends->find(*wanted);
+  if (end == tunnels.ends->end()) return lacks(being_laid);
+  if (!end->second) return lacks(std::string(text(kind())) + ": " + end->second.error().message);
+  return Route{{kind(), *end->second}};
+}
+
+Result<TunnelTarget> SshTransport::target(const GuestReach& guest,
+                                          const ForwardDefinition& forward) const {
+  if (!guest.ssh.given)
+    return has_none("the domain's metadata has no <ssh>, whose account could be used");
+  if (forward.protocol == Protocol::udp) return has_none("ssh does not carry udp");
+  TunnelTarget target;
+  if (const auto* socket = std::get_if<SocketPath>(&forward.guest)) {
+    target.path = socket->path;
+    return target;
+  }
+  target.port = std::get<PortRange>(forward.guest).low();
+  target.address = forward.guest_address;
+  if (!target.address)
+    target.address = own_address(guest.listeners(forward.protocol, *target.port));
+  return target;
+}
+
+Result<TunnelTarget> UsernetTransport::target(const GuestReach& guest,
+                                              const ForwardDefinition& forward) const {
+  if (!guest.usernet.given) return has_none("the domain has no interface of type 'user'");
+  const auto* ports = std::get_if<PortRange>(&forward.guest);
+  if (!ports) return has_none("QEMU's user network does not reach a socket in the guest");
+  if (on_loopback_only(guest.listeners(forward.protocol, ports->low())))
+    return lacks("in the guest it listens on loopback only, out of reach of QEMU's user network");
+  TunnelTarget target;
+  target.protocol = forward.protocol;
+  target.address = forward.guest_address;
+  target.port = ports->low();
+  return target;
+}
+
+// What the domain has nothing of is no news where something that it has does not serve.
+std::string RouteChoice::missing() const {
+  std::string failed;
+  std::string absent;
+  for (const Rejection& rejection : rejected) {
+    std::string& list = rejection.reason.code == ErrorCode::failed ? failed : absent;
+    list += (list.empty() ? "" : "; ") + rejection.reason.message;
+  }
+  return failed.empty() ? absent : failed;
+}
+
+RouteChoice choose_route(std::span<const std::unique_ptr<TransportWay>> ways, const Policy& policy,
+                         const GuestReach& guest, const ForwardDefinition& forward) {
+  RouteChoice choice;
   for (const auto& way : ways) {
     if (forward.transport != Transport::automatic && forward.transport != way->kind()) continue;
+    if (!policy.allows(way->kind())) {
+      choice.rejected.push_back(
+          {way->kind(),
+           {ErrorCode::not_allowed, "transport " + std::string(text(way->kind())) +
+                                        " is not allowed by this host (" +
+                                        policy.origin("host", "transports") + ")"}});
+      continue;
+    }
     auto route = way->route(guest, forward);
     if (route)
-      std::ranges::move(*route, std::back_inserter(all));
+      std::ranges::move(*route, std::back_inserter(choice.route));
     else
-      missing += (missing.empty() ? "" : "; ") + route.error().message;
+      choice.rejected.push_back({way->kind(), route.error()});
   }
-  if (!all.empty()) return all;
-  if (missing.empty())
-    missing = "transport \"" + std::string(text(forward.transport)) +
-              "\" is not supported by this version";
-  return lacks(std::move(missing));
+  return choice;
 }
 
 }  // namespace vf

@@ -95,6 +95,8 @@ TEST(Expand, WhatTakesAStreamIsNoneOfUdp) {
       {{"protocol", "udp"}, {"guest-port", "53"}, {"proxy-protocol", "v2"}},
       {{"protocol", "udp"}, {"guest-socket", "/run/x.sock"}},
       {{"protocol", "udp"}, {"guest-port", "53"}, {"host-socket", "dns.sock"}},
+      {{"protocol", "udp"}, {"guest-port", "53"}, {"transport", "ssh"}},
+      {{"protocol", "udp"}, {"guest-port", "53"}, {"offload", "redirect"}},
   };
   for (const Attributes& attributes : unfit) {
     const SingleForward forward = expand_one(attributes)[0];
@@ -104,17 +106,21 @@ TEST(Expand, WhatTakesAStreamIsNoneOfUdp) {
   }
 }
 
-TEST(Expand, WhatIsNotServedSaysSo) {
-  const std::vector<Attributes> unserved{
-      {{"guest-port", "80"}, {"transport", "ssh"}},
-      {{"guest-port", "80"}, {"transport", "usernet"}},
-      {{"guest-port", "80"}, {"offload", "nftables"}},
-  };
-  for (const Attributes& attributes : unserved) {
-    const auto forwards = expand_one(attributes);
-    EXPECT_EQ(forwards[0].refused, ForwardState::failed) << attributes.back().first;
-    EXPECT_NE(forwards[0].reason.find("not supported"), std::string::npos);
-  }
+TEST(Expand, EveryWayAndOffloadIsServed) {
+  for (const char* transport : {"tcp", "vsock", "ssh", "usernet"})
+    EXPECT_FALSE(expand_one({{"guest-port", "80"}, {"transport", transport}})[0].refused);
+  for (const char* offload : {"none", "redirect", "nftables"})
+    EXPECT_FALSE(expand_one({{"guest-port", "80"}, {"offload", offload}})[0].refused);
+}
+
+TEST(Expand, AnOffloadIsOneThatTheHostAllows) {
+  Policy policy;
+  policy.offloads = {Offload::redirect};
+  EXPECT_FALSE(expand_one({{"guest-port", "80"}, {"offload", "none"}}, policy)[0].refused);
+  EXPECT_FALSE(expand_one({{"guest-port", "80"}}, policy)[0].refused);
+  const auto refused = expand_one({{"guest-port", "80"}, {"offload", "nftables"}}, policy)[0];
+  EXPECT_EQ(refused.refused, ForwardState::denied);
+  EXPECT_NE(refused.reason.find("[host] offloads"), std::string::npos) << refused.reason;
 }
 
 TEST(Expand, AHostSocketLiesInTheHostsDirectory) {

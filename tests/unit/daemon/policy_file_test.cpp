@@ -63,14 +63,32 @@ TEST_F(PolicyFile, AutomaticForwardingIsOffWhereNobodySwitchesItOn) {
   EXPECT_NE(load().problems[0].find("allowed are yes and no"), std::string::npos);
 }
 
-TEST_F(PolicyFile, TransportsAreThoseThatThisVersionHas) {
+TEST_F(PolicyFile, WaysAndOffloadsAreWords) {
   EXPECT_TRUE(load().policy.allows(Transport::vsock));
   write("virt-forward.conf", "[host]\ntransports = tcp\n");
   EXPECT_TRUE(load().policy.allows(Transport::tcp));
   EXPECT_FALSE(load().policy.allows(Transport::vsock));
-  write("virt-forward.conf", "[host]\ntransports = tcp; ssh\n");
+  write("virt-forward.conf", "[host]\ntransports = tcp; auto\n");
   ASSERT_EQ(load().problems.size(), 1u);
-  EXPECT_NE(load().problems[0].find("\"ssh\": allowed are tcp and vsock"), std::string::npos);
+  EXPECT_NE(load().problems[0].find("\"auto\": allowed are tcp, vsock, ssh and usernet"),
+            std::string::npos);
+  EXPECT_TRUE(Policy().allows(Offload::nftables));
+  write("virt-forward.conf", "[host]\noffloads = redirect\n");
+  EXPECT_FALSE(load().policy.allows(Offload::nftables));
+  EXPECT_TRUE(load().policy.allows(Offload::none));
+  write("virt-forward.conf", "[host]\noffloads = none\n");
+  ASSERT_EQ(load().problems.size(), 1u);
+}
+
+TEST_F(PolicyFile, SshKeysHaveNamesAndPaths) {
+  write("virt-forward.conf", "[ssh-keys]\nlab = /etc/virt-forward/keys/lab\n");
+  EXPECT_EQ(load().policy.ssh_keys.at("lab"), "/etc/virt-forward/keys/lab");
+  EXPECT_TRUE(load().problems.empty());
+  write("virt-forward.conf", "[ssh-keys]\nlab = keys/lab\n");
+  ASSERT_EQ(load().problems.size(), 1u);
+  EXPECT_NE(load().problems[0].find("absolute path"), std::string::npos);
+  write("virt-forward.conf", "[ssh-keys]\n-oProxyCommand = /etc/x\n");
+  ASSERT_EQ(load().problems.size(), 1u);
 }
 
 TEST_F(PolicyFile, EveryMistakeIsNamed) {
@@ -102,7 +120,7 @@ TEST_F(PolicyFile, TheSampleIsValidAsItIsAndWithItsSettingsTakenIn) {
   write("virt-forward.conf", sample);
   const LoadedPolicy loaded = load();
   EXPECT_TRUE(loaded.problems.empty()) << loaded.problems.front();
-  EXPECT_EQ(loaded.policy.files.size(), 9u);
+  EXPECT_EQ(loaded.policy.files.size(), 11u);
   EXPECT_EQ(loaded.policy.automatic_ports_per_domain, Policy().automatic_ports_per_domain);
   EXPECT_EQ(loaded.policy.automatic, Policy().automatic);
   EXPECT_EQ(loaded.policy.transports, Policy().transports);

@@ -124,47 +124,120 @@ TEST(TcpTransport, WhatListensOnLoopbackOnlyIsOutOfReach) {
   EXPECT_FALSE(TcpTransport().route(reach, forward_to(80)));
 }
 
+// --- by tunnels
+
+TEST(SshTransport, BeginsWhereItsTunnelDoes) {
+  GuestReach reach;
+  const auto given = SshTransport().route(reach, forward_to(80));
+  EXPECT_EQ(given.error().code, ErrorCode::not_supported);
+  EXPECT_THAT(given.error().message, HasSubstr("<ssh>"));
+  reach.ssh.given = true;
+  EXPECT_THAT(SshTransport().route(reach, forward_to(80)).error().message,
+              HasSubstr("being set up"));
+  TunnelEnds ends;
+  reach.ssh.ends = &ends;
+  TunnelTarget target;
+  target.port = Port::from(80);
+  ends.emplace(target, Unexpected(ErrorCode::failed, "Permission denied (publickey)."));
+  EXPECT_THAT(SshTransport().route(reach, forward_to(80)).error().message,
+              HasSubstr("Permission denied"));
+  ends.at(target) = RelayEndpoint(UnixEndpoint{"/run/x/80"});
+  EXPECT_THAT(texts(*SshTransport().route(reach, forward_to(80))), ElementsAre("unix:/run/x/80"));
+  reach.ssh.missing = "the key \"lab\" is not in the host policy";
+  EXPECT_THAT(SshTransport().route(reach, forward_to(80)).error().message, HasSubstr("lab"));
+}
+
+TEST(SshTransport, ReachesSocketsAndOwnAddressesButNoDatagrams) {
+  GuestReach reach;
+  reach.ssh.given = true;
+  ForwardDefinition forward;
+  forward.guest = SocketPath{"/run/db.sock"};
+  EXPECT_EQ(SshTransport().target(reach, forward)->path, "/run/db.sock");
+  const std::vector<DetectedPort> ports{listens({"192.0.2.9"})};
+  reach.ports = &ports;
+  EXPECT_EQ(SshTransport().target(reach, forward_to(80))->address->text(), "192.0.2.9");
+  EXPECT_FALSE(SshTransport().target(reach, forward_to(81))->address);
+  forward = forward_to(53);
+  forward.protocol = Protocol::udp;
+  EXPECT_THAT(SshTransport().target(reach, forward).error().message, HasSubstr("udp"));
+}
+
+TEST(UsernetTransport, NeedsAUserNetworkAndAReachableListener) {
+  GuestReach reach;
+  EXPECT_EQ(UsernetTransport().target(reach, forward_to(80)).error().code,
+            ErrorCode::not_supported);
+  reach.usernet.given = true;
+  ForwardDefinition forward = forward_to(53);
+  forward.protocol = Protocol::udp;
+  EXPECT_EQ(UsernetTransport().target(reach, forward)->protocol, Protocol::udp);
+  const std::vector<DetectedPort> ports{listens({"127.0.0.1"})};
+  reach.ports = &ports;
+  EXPECT_THAT(UsernetTransport().target(reach, forward_to(80)).error().message,
+              HasSubstr("loopback"));
+  forward.guest = SocketPath{"/run/db.sock"};
+  EXPECT_FALSE(UsernetTransport().target(reach, forward));
+}
+
+TEST(TcpTransport, MacvtapIsNamed) {
+  GuestReach reach;
+  reach.macvtap = true;
+  EXPECT_THAT(TcpTransport().route(reach, forward_to(80)).error().message, HasSubstr("macvtap"));
+}
+
 // --- the choice
 
-std::vector<std::unique_ptr<TransportWay>> all_ways() {
+RouteChoice choose(const GuestReach& reach, const ForwardDefinition& forward,
+                   const Policy& policy = {}) {
   std::vector<std::unique_ptr<TransportWay>> ways;
   ways.push_back(std::make_unique<TcpTransport>());
   ways.push_back(std::make_unique<VsockTransport>());
-  return ways;
+  ways.push_back(std::make_unique<SshTransport>());
+  ways.push_back(std::make_unique<UsernetTransport>());
+  return choose_route(ways, policy, reach, forward);
 }
 
 TEST(ChooseRoute, OneWayBehindTheOther) {
-  const auto route = choose_route(all_ways(), with_agent(guest({"192.0.2.7"})), forward_to(80));
-  EXPECT_THAT(texts(*route), ElementsAre("192.0.2.7:80", "localhost:80 in the guest"));
-  EXPECT_EQ(route->front().transport, Transport::tcp);
-  EXPECT_EQ(route->back().transport, Transport::vsock);
+  const auto choice = choose(with_agent(guest({"192.0.2.7"})), forward_to(80));
+  EXPECT_THAT(texts(choice.route), ElementsAre("192.0.2.7:80", "localhost:80 in the guest"));
+  EXPECT_EQ(choice.route.front().transport, Transport::tcp);
+  EXPECT_EQ(choice.route.back().transport, Transport::vsock);
+  ASSERT_EQ(choice.rejected.size(), 2u);
+  EXPECT_EQ(choice.rejected[0].way, Transport::ssh);
+  EXPECT_THAT(choice.rejected[1].reason.message, HasSubstr("type 'user'"));
 }
 
 TEST(ChooseRoute, LoopbackOnlyGoesByVsockOnly) {
   GuestReach reach = with_agent(guest({"192.0.2.7"}));
   const std::vector<DetectedPort> ports{listens({"127.0.0.1"})};
   reach.ports = &ports;
-  EXPECT_THAT(texts(*choose_route(all_ways(), reach, forward_to(80))),
-              ElementsAre("localhost:80 in the guest"));
+  EXPECT_THAT(texts(choose(reach, forward_to(80)).route), ElementsAre("localhost:80 in the guest"));
 }
 
 TEST(ChooseRoute, APinnedTransportIsTheOnlyOne) {
   ForwardDefinition forward = forward_to(80);
   forward.transport = Transport::vsock;
-  EXPECT_THAT(texts(*choose_route(all_ways(), with_agent(guest({"192.0.2.7"})), forward)),
+  EXPECT_THAT(texts(choose(with_agent(guest({"192.0.2.7"})), forward).route),
               ElementsAre("localhost:80 in the guest"));
-  const auto missing = choose_route(all_ways(), guest({"192.0.2.7"}), forward);
-  ASSERT_FALSE(missing);
-  EXPECT_THAT(missing.error().message, HasSubstr("<vsock"));
-  forward.transport = Transport::ssh;
-  EXPECT_THAT(choose_route(all_ways(), guest({"192.0.2.7"}), forward).error().message,
-              HasSubstr("\"ssh\" is not supported"));
+  const auto missing = choose(guest({"192.0.2.7"}), forward);
+  EXPECT_TRUE(missing.route.empty());
+  EXPECT_THAT(missing.missing(), HasSubstr("<vsock"));
+  ASSERT_EQ(missing.rejected.size(), 1u);
 }
 
-TEST(ChooseRoute, WithoutAnyWayEachSaysWhatItLacks) {
-  const auto none = choose_route(all_ways(), guest({}), forward_to(80));
-  EXPECT_THAT(none.error().message, HasSubstr("no address"));
-  EXPECT_THAT(none.error().message, HasSubstr("no <vsock> device"));
+TEST(ChooseRoute, WhatTheHostForbidsIsNoWay) {
+  Policy policy;
+  policy.transports = {Transport::vsock};
+  const auto choice = choose(with_agent(guest({"192.0.2.7"})), forward_to(80), policy);
+  EXPECT_THAT(texts(choice.route), ElementsAre("localhost:80 in the guest"));
+  EXPECT_THAT(choice.rejected.front().reason.message, HasSubstr("[host] transports"));
+}
+
+TEST(ChooseRoute, WhatTheDomainHasNothingOfIsNoNews) {
+  const auto unseen = choose(guest({}), forward_to(80));
+  EXPECT_EQ(unseen.missing(), "no address of the guest has been seen yet");
+  const auto nothing = choose(GuestReach{}, forward_to(80));
+  EXPECT_THAT(nothing.missing(), HasSubstr("bridge"));
+  EXPECT_THAT(nothing.missing(), HasSubstr("no <vsock> device"));
 }
 
 }  // namespace
