@@ -281,16 +281,21 @@ Result<void> Daemon::set_automatic(const std::string& domain_path, AutoMode mode
 std::map<std::string, ForwardCounters> Daemon::counters() const {
   std::map<std::string, ForwardCounters> counters;
   auto reply =
-      call(root_path, manager_interface, "GetCounters", nullptr, "(a(ottt))", reading_timeout);
+      call(root_path, manager_interface, "GetCounters", nullptr, "(a(oa{st}))", reading_timeout);
   if (!reply) return counters;
   GVariantIter* iterator = nullptr;
-  g_variant_get(reply->get(), "(a(ottt))", &iterator);
+  g_variant_get(reply->get(), "(a(oa{st}))", &iterator);
   const gchar* path = nullptr;
-  guint64 connections = 0;
-  guint64 in = 0;
-  guint64 out = 0;
-  while (g_variant_iter_next(iterator, "(&ottt)", &path, &connections, &in, &out))
-    counters[path] = {connections, in, out};
+  GVariant* known = nullptr;
+  while (g_variant_iter_next(iterator, "(&o@a{st})", &path, &known)) {
+    const Ref<GVariant> owned = adopt(known);
+    const auto number = [&](const char* name) {
+      guint64 value = 0;
+      return g_variant_lookup(owned.get(), name, "t", &value) ? std::optional<std::uint64_t>(value)
+                                                              : std::nullopt;
+    };
+    counters[path] = {number("connections").value_or(0), number("bytes-in"), number("bytes-out")};
+  }
   g_variant_iter_free(iterator);
   return counters;
 }

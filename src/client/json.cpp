@@ -113,10 +113,12 @@ JsonObject* forward_object(const ForwardView& forward, const ForwardCounters* co
     json_object_set_object_member(object, "process", process_object(*forward.process));
   if (counters) {
     put(object, "connections", counters->connections);
-    JsonObject* bytes = json_object_new();
-    put(bytes, "in", counters->bytes_in);
-    put(bytes, "out", counters->bytes_out);
-    json_object_set_object_member(object, "bytes", bytes);
+    if (counters->bytes_in && counters->bytes_out) {
+      JsonObject* bytes = json_object_new();
+      put(bytes, "in", *counters->bytes_in);
+      put(bytes, "out", *counters->bytes_out);
+      json_object_set_object_member(object, "bytes", bytes);
+    }
   }
   return object;
 }

@@ -54,6 +54,20 @@ std::vector<IpAddress> addresses_of(const Properties& properties, std::string_vi
   return addresses;
 }
 
+std::vector<WayView> ways_of(const Properties& properties) {
+  std::vector<WayView> ways;
+  GVariant* value = find(properties, "Ways", "a(sss)");
+  if (!value) return ways;
+  GVariantIter iterator;
+  g_variant_iter_init(&iterator, value);
+  const gchar* way = nullptr;
+  const gchar* state = nullptr;
+  const gchar* reason = nullptr;
+  while (g_variant_iter_next(&iterator, "(&s&s&s)", &way, &state, &reason))
+    if (const auto known = parse<WayState>(state)) ways.push_back({way, *known, reason});
+  return ways;
+}
+
 std::optional<std::uint32_t> count_of(const Properties& properties, std::string_view name) {
   GVariant* value = find(properties, name, "u");
   if (!value) return std::nullopt;
@@ -104,6 +118,7 @@ ForwardView forward_view(const Properties& properties) {
   view.process = process_of(properties);
   view.live = flag_of(properties, "Live");
   view.config = flag_of(properties, "Config");
+  view.ways = ways_of(properties);
 
   const std::string state = text_of(properties, "State");
   if (const auto known = parse<ForwardState>(state)) {

@@ -57,6 +57,16 @@ const DomainView* find(const std::vector<DomainView>& domains, const std::string
   return found == domains.end() ? nullptr : &*found;
 }
 
+// Floating. What is unknown is left out.
+GVariant* counters_variant(const ForwardCounters& counters) {
+  GVariantBuilder known;
+  g_variant_builder_init(&known, G_VARIANT_TYPE("a{st}"));
+  g_variant_builder_add(&known, "{st}", "connections", counters.connections);
+  if (counters.bytes_in) g_variant_builder_add(&known, "{st}", "bytes-in", *counters.bytes_in);
+  if (counters.bytes_out) g_variant_builder_add(&known, "{st}", "bytes-out", *counters.bytes_out);
+  return g_variant_builder_end(&known);
+}
+
 }  // namespace
 
 struct BusMethods::Row {
@@ -332,8 +342,7 @@ void BusMethods::counters(const Call& call) {
   const std::string id = forward->id;
   controller_.counters(uuid, id, [call](Result<ForwardCounters> counters) {
     if (counters)
-      call->answer(
-          g_variant_new("(ttt)", counters->connections, counters->bytes_in, counters->bytes_out));
+      call->answer(g_variant_new("(@a{st})", counters_variant(*counters)));
     else
       call->fail(counters.error());
   });
@@ -346,12 +355,11 @@ void BusMethods::all_counters(const Call& call) {
       return;
     }
     GVariantBuilder list;
-    g_variant_builder_init(&list, G_VARIANT_TYPE("a(ottt)"));
+    g_variant_builder_init(&list, G_VARIANT_TYPE("a(oa{st})"));
     for (const Controller::Counted& one : *counted)
-      g_variant_builder_add(&list, "(ottt)", forward_path(one.uuid, one.id).c_str(),
-                            one.counters.connections, one.counters.bytes_in,
-                            one.counters.bytes_out);
-    call->answer(g_variant_new("(a(ottt))", &list));
+      g_variant_builder_add(&list, "(o@a{st})", forward_path(one.uuid, one.id).c_str(),
+                            counters_variant(one.counters));
+    call->answer(g_variant_new("(a(oa{st}))", &list));
   });
 }
 

@@ -37,6 +37,15 @@ class Properties {
       texts.push_back(address.text());
     if (!texts.empty()) add(name, texts);
   }
+  void add(const char* name, const std::vector<WayView>& ways) {
+    if (ways.empty()) return;
+    GVariantBuilder list;
+    g_variant_builder_init(&list, G_VARIANT_TYPE("a(sss)"));
+    for (const WayView& way : ways)
+      g_variant_builder_add(&list, "(ss@s)", way.way.c_str(), std::string(text(way.state)).c_str(),
+                            new_string(way.reason));
+    add(name, g_variant_builder_end(&list));
+  }
   void add(const std::optional<ProcessView>& process) {
     if (!process) return;
     add("ProcessName", process->name);
@@ -109,6 +118,7 @@ Ref<GVariant> forward_properties(const ForwardView& forward) {
   properties.add(forward.process);
   properties.add("Live", forward.live);
   properties.add("Config", forward.config);
+  properties.add("Ways", forward.ways);
   return properties.end();
 }
 

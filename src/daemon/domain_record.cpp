@@ -84,7 +84,8 @@ void DomainRecord::assume_addresses(const std::vector<RelayEndpoint>& endpoints)
   if (addresses_told_) return;
   for (const RelayEndpoint& endpoint : endpoints)
     if (const auto* inet = std::get_if<Endpoint>(&endpoint))
-      if (std::ranges::find(addresses_, inet->address) == addresses_.end())
+      if (!inet->address.is_loopback() &&
+          std::ranges::find(addresses_, inet->address) == addresses_.end())
         addresses_.push_back(inet->address);
 }
 
@@ -154,7 +155,7 @@ std::optional<std::string> DomainRecord::definition_of(const std::string& forwar
 
 std::vector<DesiredForward> DomainRecord::desired(Ways ways, const Policy& policy) const {
   const std::uint32_t most = policy.connections_per_forward;
-  const GuestReach reached = reach();
+  const GuestReach reached = reach(policy);
   std::vector<DesiredForward> result;
   for (const SingleForward& single : wanted_) {
     if (single.refused) continue;
@@ -163,9 +164,8 @@ std::vector<DesiredForward> DomainRecord::desired(Ways ways, const Policy& polic
     forward.claim = single.claim;
     forward.serve = snapshot_.active && snapshot_.serving;
     forward.withdraw = withdrawn(single);
-    if (const auto route = choose_route(ways, reached, single.spec))
-      for (const Hop& hop : *route)
-        forward.route.endpoints.push_back(hop.endpoint);
+    for (const Hop& hop : choose_route(ways, policy, reached, single.spec).route)
+      forward.route.endpoints.push_back(hop.endpoint);
     forward.route.max_connections = std::min(single.spec.max_connections.value_or(most), most);
     forward.route.max_domain_connections = policy.connections_per_domain;
     forward.route.proxy_protocol = single.spec.proxy_protocol == ProxyProtocol::v2;
@@ -211,7 +211,7 @@ ForwardView DomainRecord::base_view(const SingleForward& forward) const {
 }
 
 void DomainRecord::describe_state(ForwardView& view, const SingleForward& forward,
-                                  Ways ways) const {
+                                  const Judges& by) const {
   if (forward.refused) {
     view.state = *forward.refused;
     view.reason = forward.reason;
@@ -244,21 +244,28 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
     view.reason = "the service has ended; its host port is kept for a few seconds";
     return;
   }
-  const auto route = choose_route(ways, reach(), forward.spec);
-  if (!route) {
-    view.reason = route.error().message;
+  const RouteChoice choice = choose_route(by.ways, by.policy, by.reach, forward.spec);
+  describe_ways(view, forward, choice, by);
+  if (choice.route.empty()) {
+    view.reason = choice.missing();
+    // What is asked for by name and can never be is no wait.
+    if (forward.spec.transport != Transport::automatic &&
+        choice.rejected.front().reason.code != ErrorCode::failed)
+      view.state = ForwardState::failed;
     return;
   }
-  const Hop& hop = (*route)[std::min<std::size_t>(held->second.hop, route->size() - 1)];
+  const Hop& hop = choice.route[std::min(held->second.hop, choice.route.size() - 1)];
   view.transport = hop.transport;
-  if (const auto* inet = std::get_if<Endpoint>(&hop.endpoint)) view.guest_address = inet->address;
+  view.offload = by.offloads.applied(key(forward.id));
+  const auto* inet = std::get_if<Endpoint>(&hop.endpoint);
+  if (inet && hop.transport == Transport::tcp) view.guest_address = inet->address;
   if (held->second.failing != 0)
-    return describe_failure(view, held->second.failing, route->back().endpoint);
+    return describe_failure(view, held->second.failing, choice.route.back().endpoint);
   if (!held->second.actual.served) {
     view.reason = "the relay is not running";
     return;
   }
-  if (says_nothing_listens(forward)) {
+  if (says_nothing_listens(forward, by.reach)) {
     view.state = ForwardState::no_listener;
     view.reason = "the guest says that nothing listens on port " +
                   std::to_string(forward.guest_port()->number());
@@ -268,8 +275,11 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
   view.proven = held->second.proven;
 }
 
-std::vector<ForwardView> DomainRecord::forward_views(Ways ways) const {
+std::vector<ForwardView> DomainRecord::forward_views(Ways ways, const Policy& policy,
+                                                     const Offloads& offloads) const {
   std::vector<ForwardView> views;
+  const GuestReach reached = reach(policy);
+  const Judges judges{ways, policy, offloads, reached};
   const IdentityIndex live_index(live_.definitions.forwards);
   const IdentityIndex config_index(config_.definitions.forwards);
   for (const SingleForward& single : wanted_) {
@@ -279,8 +289,8 @@ std::vector<ForwardView> DomainRecord::forward_views(Ways ways) const {
     view.live = snapshot_.active;
     view.config = config && (!live || *live == *config);
     view.origin = single.origin;
-    describe_guest(view, single);
-    describe_state(view, single, ways);
+    describe_guest(view, single, reached);
+    describe_state(view, single, judges);
     const auto scheme = !single.spec.scheme.empty() || !view.guest_port
                             ? std::string_view(single.spec.scheme)
                             : usual_scheme(*view.guest_port);

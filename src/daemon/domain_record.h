@@ -21,6 +21,7 @@
 #include "core/forward_view.h"
 #include "core/plan.h"
 #include "daemon/guest_ports.h"
+#include "daemon/offloads.h"
 #include "glib/source.h"
 #include "plugin/domain_snapshot.h"
 #include "transport/transport.h"
@@ -35,6 +36,7 @@ struct BoundForward {
   std::optional<SocketFile> file = {};
   bool paused = false;  // its listeners do not listen: who connects is refused, the port is kept
   bool proven = false;
+  std::optional<RelayEndpoint> proven_by = {};  // where the last connection got through
   std::size_t hop = 0;  // of its route, by which the last connection got through
   int failing = 0;      // errno of the last connection that did not get through to the guest, or 0
 };
@@ -68,6 +70,15 @@ class DomainRecord {
   void set_agent(AgentState state, std::string word = {}, std::string reason = {});
   AgentState agent() const { return agent_; }
 
+  // Where its tunnels of one kind begin.
+  void set_tunnels(Transport kind, TunnelEnds ends) { tunnels_[kind] = std::move(ends); }
+  // What is to be laid for it. Nothing is wanted of a layer for a domain that names no account, or
+  // has no user network.
+  TunnelOrder tunnel_order(const TunnelTransport& way, Ways ways, const Policy& policy) const;
+  // How its forwards may be taken past the relay; none of those in `leaving` (ids).
+  Offloads::Wanted wanted_offloads(const Offloads& offloads, Ways ways, const Policy& policy,
+                                   const std::set<std::string>& leaving) const;
+
   // Where there is no agent of ours QEMU's is asked, whose answers have no process names.
   bool wants_qemu_agent(const Policy& policy) const;
   void set_qemu_agent(bool answers, std::string problem);
@@ -98,7 +109,8 @@ class DomainRecord {
 
   DomainView view(const Policy& policy) const;
   std::vector<PortView> port_views() const;
-  std::vector<ForwardView> forward_views(Ways ways) const;
+  std::vector<ForwardView> forward_views(Ways ways, const Policy& policy,
+                                         const Offloads& offloads) const;
 
   std::map<std::string, BoundForward> bound;    // by id
   std::map<std::string, BindFailure> failures;  // by id
@@ -109,15 +121,25 @@ class DomainRecord {
 
  private:
   void expand_wanted(const Policy& policy);
-  GuestReach reach() const;
+  GuestReach reach(const Policy& policy) const;
   ForwardView base_view(const SingleForward& forward) const;
   const GuestPorts::Entry* detected(const SingleForward& forward) const;
   bool withdrawn(const SingleForward& forward) const;
   std::optional<std::string> served_by_definition(const DetectedPort& port) const;
-  bool says_nothing_listens(const SingleForward& forward) const;
+  bool says_nothing_listens(const SingleForward& forward, const GuestReach& reached) const;
   void describe_agent(DomainView& view, const Policy& policy) const;
-  void describe_guest(ForwardView& view, const SingleForward& forward) const;
-  void describe_state(ForwardView& view, const SingleForward& forward, Ways ways) const;
+  void describe_guest(ForwardView& view, const SingleForward& forward,
+                      const GuestReach& reached) const;
+  struct Judges {
+    Ways ways;
+    const Policy& policy;
+    const Offloads& offloads;
+    const GuestReach& reach;
+  };
+  OffloadRequest offload_request(const SingleForward& forward, const Route& route) const;
+  void describe_state(ForwardView& view, const SingleForward& forward, const Judges& by) const;
+  void describe_ways(ForwardView& view, const SingleForward& forward, const RouteChoice& choice,
+                     const Judges& by) const;
 
   DomainSnapshot snapshot_;
   bool known_ = false;
@@ -128,6 +150,7 @@ class DomainRecord {
   std::string agent_reason_;
   bool qemu_agent_answers_ = false;
   std::string qemu_agent_problem_;
+  std::map<Transport, TunnelEnds> tunnels_;
   GuestPorts guest_ports_;
   ParsedDefinitions live_;
   ParsedDefinitions config_;
@@ -137,6 +160,9 @@ class DomainRecord {
   std::vector<SingleForward> wanted_;
   std::vector<SingleForward> config_only_;  // in the next start's metadata alone
 };
+
+// The account that <ssh> names, with the file of its key; the error says what is missing.
+Result<SshAccount> ssh_account(const std::optional<SshDefinition>& given, const Policy& policy);
 
 // "UUID/ID" taken apart; nothing when there is no slash.
 std::optional<std::pair<std::string, std::string>> split_key(const std::string& key);

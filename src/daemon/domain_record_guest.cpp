@@ -62,7 +62,7 @@ bool DomainRecord::withdrawn(const SingleForward& forward) const {
   return entry && entry->gone;
 }
 
-GuestReach DomainRecord::reach() const {
+GuestReach DomainRecord::reach(const Policy& policy) const {
   GuestReach reach;
   reach.addresses = addresses_;
   reach.bridged = std::ranges::any_of(snapshot_.interfaces, [](const GuestInterface& interface) {
@@ -70,23 +70,49 @@ GuestReach DomainRecord::reach() const {
   });
   reach.agent = agent_;
   reach.agent_reason = agent_reason_;
+  const auto ends = [this](Transport kind) {
+    const auto found = tunnels_.find(kind);
+    return found == tunnels_.end() ? nullptr : &found->second;
+  };
+  reach.macvtap = std::ranges::any_of(snapshot_.interfaces, [](const GuestInterface& interface) {
+    return interface.type == "direct";
+  });
+  reach.ssh.given = live_.definitions.ssh.has_value();
+  if (reach.ssh.given)
+    if (const auto account = ssh_account(live_.definitions.ssh, policy); !account)
+      reach.ssh.missing = account.error().message;
+  reach.ssh.ends = ends(Transport::ssh);
+  for (const GuestInterface& interface : snapshot_.interfaces) {
+    if (interface.type != "user") continue;
+    reach.usernet.given = true;
+    if (interface.backend.empty()) {
+      reach.usernet.missing.clear();
+      break;
+    }
+    reach.usernet.missing =
+        "its user network is served by " + interface.backend +
+        ", whose forwards are fixed when the domain starts: <portForward> of its <interface>";
+  }
+  reach.usernet.ends = ends(Transport::usernet);
   if (guest_ports_.known()) reach.ports = &guest_ports_.listening();
   return reach;
 }
 
-bool DomainRecord::says_nothing_listens(const SingleForward& forward) const {
+bool DomainRecord::says_nothing_listens(const SingleForward& forward,
+                                        const GuestReach& reached) const {
   const auto port = forward.guest_port();
   const bool looked_for = forward.spec.protocol == Protocol::tcp || wants_udp();
   return agent_ == AgentState::present && guest_ports_.known() && port && looked_for &&
-         reach().listeners(forward.spec.protocol, *port).empty();
+         reached.listeners(forward.spec.protocol, *port).empty();
 }
 
 // Who is behind it, as the guest says.
-void DomainRecord::describe_guest(ForwardView& view, const SingleForward& forward) const {
+void DomainRecord::describe_guest(ForwardView& view, const SingleForward& forward,
+                                  const GuestReach& reached) const {
   const GuestPorts::Entry* const entry = detected(forward);
   const DetectedPort* port = entry ? &entry->port : nullptr;
   if (!port && forward.guest_port()) {
-    const auto listeners = reach().listeners(forward.spec.protocol, *forward.guest_port());
+    const auto listeners = reached.listeners(forward.spec.protocol, *forward.guest_port());
     if (!listeners.empty()) port = listeners.front();
   }
   if (!port || (port->process.pid == 0 && port->process.name.empty())) return;

@@ -227,23 +227,28 @@ void ForwardEditor::edit_automatic(const std::string& uuid, EditScope scope, Lib
 
 void ForwardEditor::counters(const std::string& uuid, const std::string& id,
                              std::function<void(Result<ForwardCounters>)> done) {
-  relay_.counters(
-      [key = uuid + '/' + id, done = std::move(done)](Result<Relay::Counters> counters) {
-        if (!counters) return done(Unexpected(std::move(counters).error()));
-        for (const auto& [name, values] : *counters)
-          if (name == key) return done(values);
-        done(Unexpected(ErrorCode::not_supported, "nothing counts the bytes of this forward"));
-      });
+  all_counters([uuid, id, done = std::move(done)](Result<std::vector<Counted>> counted) {
+    if (!counted) return done(Unexpected(std::move(counted).error()));
+    for (const Counted& one : *counted)
+      if (one.uuid == uuid && one.id == id) return done(one.counters);
+    done(Unexpected(ErrorCode::not_supported, "nothing counts the bytes of this forward"));
+  });
 }
 
 void ForwardEditor::all_counters(std::function<void(Result<std::vector<Counted>>)> done) {
-  relay_.counters([done = std::move(done)](Result<Relay::Counters> counters) {
+  relay_.counters([this, done = std::move(done)](Result<Relay::Counters> counters) {
     if (!counters) return done(Unexpected(std::move(counters).error()));
+    const auto past = reconciler_.offloads().connections();
     std::vector<Counted> counted;
-    for (const auto& [key, values] : *counters) {
-      const std::size_t slash = key.find('/');
-      if (slash != std::string::npos)
-        counted.push_back({key.substr(0, slash), key.substr(slash + 1), values});
+    for (auto& [key, values] : *counters) {
+      const auto parts = split_key(key);
+      if (!parts) continue;
+      if (const auto found = past.find(key); found != past.end()) {
+        values.connections += found->second;
+        values.bytes_in.reset();
+        values.bytes_out.reset();
+      }
+      counted.push_back({parts->first, parts->second, values});
     }
     done(std::move(counted));
   });

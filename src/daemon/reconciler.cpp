@@ -41,6 +41,13 @@ RelayForward relay_forward(const DesiredForward& desired) {
   return forward;
 }
 
+// By which of them the last connection got through; the first where it was by none of them.
+std::size_t place_of(const std::optional<RelayEndpoint>& proven,
+                     const std::vector<RelayEndpoint>& endpoints) {
+  const auto found = proven ? std::ranges::find(endpoints, *proven) : endpoints.end();
+  return found == endpoints.end() ? 0 : static_cast<std::size_t>(found - endpoints.begin());
+}
+
 bool same_sockets(const std::vector<Fd>& left, const std::vector<Fd>& right) {
   return std::ranges::equal(left, right, [](const Fd& one, const Fd& other) {
     struct stat first {};
@@ -56,6 +63,8 @@ Reconciler::Reconciler(Policy policy, PortBinder& binder, PortHints& hints, Forw
     : policy_(std::move(policy)), binder_(binder), hints_(hints), table_(table) {
   ways_.push_back(std::make_unique<TcpTransport>());
   ways_.push_back(std::make_unique<VsockTransport>());
+  ways_.push_back(std::make_unique<SshTransport>());
+  ways_.push_back(std::make_unique<UsernetTransport>());
 }
 
 // Forwards stay with the relay, and so do the files of their sockets.
@@ -122,6 +131,7 @@ void Reconciler::reconcile(const Uuids& uuids) {
   }
 
   Plan plan = vf::plan(desired, actual);
+  shrink_offloads(uuids, plan);
   std::erase_if(plan.bind, [this](const DesiredForward& one) { return take_from_guess(one); });
   std::erase_if(plan.remove, [this](const std::string& key) { return !bound(key); });
   // Until the relay has let go of a port it is busy.
@@ -148,7 +158,7 @@ void Reconciler::reconcile(const Uuids& uuids) {
     if (!held) continue;
     if (held->actual.route.endpoints != forward.route.endpoints) {
       held->failing = 0;
-      held->hop = 0;
+      held->hop = place_of(held->proven_by, forward.route.endpoints);
     }
     held->actual.route = forward.route;
     if (relay_) relay_->update(relay_forward(forward));
@@ -162,11 +172,14 @@ void Reconciler::reconcile(const Uuids& uuids) {
     });
   else if (relay_)
     relay_->commit(plan.remove.empty() ? std::function<void()>() : [this] { retry_failures(); });
+  grow_offloads(uuids);
+  order_tunnels(uuids);
   publish(uuids);
   plan_retry();
 }
 
 void Reconciler::apply_removals(const std::vector<std::string>& keys) {
+  std::vector<std::string> cut;
   for (const std::string& key : keys) {
     const auto parts = split_key(key);
     DomainRecord& record = records_.at(parts->first);
@@ -174,8 +187,10 @@ void Reconciler::apply_removals(const std::vector<std::string>& keys) {
     const bool drain = record.draining.erase(parts->second) != 0;
     if (held.actual.served && relay_)
       relay_->remove(key, drain ? Relay::Removal::drain : Relay::Removal::cut);
+    if (!drain) cut.push_back(key);
     record.bound.erase(parts->second);
   }
+  offloads_.cut(cut);
 }
 
 // What was bound while the start was prepared has its run only now.
@@ -256,7 +271,8 @@ void Reconciler::publish(const Uuids& uuids) {
   for (const std::string& uuid : uuids) {
     const auto found = records_.find(uuid);
     if (found != records_.end() && found->second.known())
-      table_.set_domain(found->second.view(policy_), found->second.forward_views(ways_),
+      table_.set_domain(found->second.view(policy_),
+                        found->second.forward_views(ways_, policy_, offloads_),
                         found->second.port_views());
   }
 }
@@ -335,14 +351,16 @@ void Reconciler::forward_proven(const std::string& key, std::size_t hop) {
   forward->proven = true;
   forward->hop = hop;
   forward->failing = 0;
-  publish({split_key(key)->first});
+  const auto& endpoints = forward->actual.route.endpoints;
+  if (hop < endpoints.size()) forward->proven_by = endpoints[hop];
+  refresh_offloads(split_key(key)->first);
 }
 
 void Reconciler::forward_failing(const std::string& key, int error_number) {
   BoundForward* forward = bound(key);
   if (!forward || !forward->actual.served || forward->failing == error_number) return;
   forward->failing = error_number;
-  publish({split_key(key)->first});
+  refresh_offloads(split_key(key)->first);
 }
 
 // --- news from libvirt ---------------------------------------------------------------------------
@@ -395,6 +413,8 @@ void Reconciler::domain_gone(const std::string& uuid) {
 
 void Reconciler::forget(const std::string& uuid) {
   guests_.forget(uuid);
+  for (const auto& [kind, layer] : layers_)
+    layer->forget(uuid);
   if (qemu_agents_) qemu_agents_->forget(uuid);
   records_.erase(uuid);
   table_.remove_domain(uuid);
@@ -435,7 +455,7 @@ Result<void> Reconciler::reserve(const std::string& uuid, const std::string& nam
     return Unexpected(
         ErrorCode::invalid_argument,
         "the forwards of the domain are not all valid: " + parsed.errors.front().text());
-  for (const ForwardView& forward : record.forward_views(ways_)) {
+  for (const ForwardView& forward : record.forward_views(ways_, policy_, offloads_)) {
     const auto required =
         std::ranges::any_of(parsed.definitions.forwards, [&](const ForwardDefinition& definition) {
           return definition.required && definition.enabled &&
@@ -445,6 +465,11 @@ Result<void> Reconciler::reserve(const std::string& uuid, const std::string& nam
       return Unexpected(ErrorCode::failed,
                         "required forward \"" + forward.id + "\": " + forward.reason);
   }
+  for (const ForwardDefinition& forward : parsed.definitions.forwards)
+    if (forward.required && forward.enabled && forward.transport == Transport::ssh)
+      if (auto account = ssh_account(parsed.definitions.ssh, policy_); !account)
+        return Unexpected(ErrorCode::failed, "required forward \"" + forward.identity() +
+                                                 "\": " + account.error().message);
   return {};
 }
 
@@ -465,14 +490,16 @@ Result<std::vector<ForwardView>> Reconciler::want(DomainRecord& domain,
   reconcile({domain.snapshot().uuid});
 
   std::vector<ForwardView> views;
-  for (ForwardView& view : domain.forward_views(ways_))
+  for (ForwardView& view : domain.forward_views(ways_, policy_, offloads_))
     if (view.definition == identity && view.live) views.push_back(std::move(view));
   for (const ForwardView& view : views) {
     const auto code = view.state == ForwardState::port_busy ? ErrorCode::port_busy
                       : view.state == ForwardState::denied  ? ErrorCode::not_allowed
                                                             : ErrorCode::not_supported;
+    const bool impossible = view.state == ForwardState::failed && !view.ways.empty() &&
+                            definition.transport != Transport::automatic && !view.transport;
     const bool kept = domain.bound.contains(view.id) || view.state == ForwardState::disabled;
-    if (kept) continue;
+    if (kept && !impossible) continue;
     const auto failure = domain.failures.find(view.id);
     Error error =
         failure == domain.failures.end() ? Error{code, view.reason} : failure->second.error;

@@ -20,6 +20,7 @@
 #include "daemon/domain_record.h"
 #include "daemon/forward_table.h"
 #include "daemon/guest_watch.h"
+#include "daemon/offloads.h"
 #include "daemon/port_hints.h"
 #include "daemon/qemu_agent_reader.h"
 #include "daemon/relay.h"
@@ -29,6 +30,7 @@ namespace vf {
 
 class Reconciler : public LibvirtHost::Observer,
                    public Relay::Observer,
+                   public TunnelLayer::Observer,
                    private GuestWatch::Observer {
  public:
   Reconciler(Policy policy, PortBinder& binder, PortHints& hints, ForwardTable& table);
@@ -40,6 +42,11 @@ class Reconciler : public LibvirtHost::Observer,
   using AskQemuAgent = std::function<void(const std::string& uuid, std::string command,
                                           std::function<void(Result<std::string>)> done)>;
   void use_qemu_agents(AskQemuAgent ask);
+  // Who lays the tunnels of one kind; without it there are none. It outlives this.
+  void use_tunnels(TunnelLayer& layer) { layers_[layer.kind()] = &layer; }
+  // Best first, before the first domain.
+  void use_offload(std::unique_ptr<KernelOffload> offload) { offloads_.add(std::move(offload)); }
+  Offloads& offloads() { return offloads_; }
   // For tests: the agent of domain UUID listens on the unix socket DIRECTORY/UUID.
   void use_agent_directory(std::string directory) { agent_directory_ = std::move(directory); }
   void set_policy(Policy policy);
@@ -83,6 +90,9 @@ class Reconciler : public LibvirtHost::Observer,
   void guest_synced(const RelayGuestSynced& synced) override;
   void agent_answer(const RelayAgentAnswer& answer) override;
 
+  // TunnelLayer::Observer
+  void tunnels_changed(Transport kind, const std::string& uuid) override;
+
  private:
   using Uuids = std::set<std::string>;
 
@@ -101,6 +111,11 @@ class Reconciler : public LibvirtHost::Observer,
   void withdraw(const std::string& key);
   bool resume(BoundForward& held);
   void take_snapshot(const DomainSnapshot& domain);
+
+  void order_tunnels(const Uuids& uuids);
+  void shrink_offloads(const Uuids& uuids, const Plan& plan);
+  void grow_offloads(const Uuids& uuids);
+  void refresh_offloads(const std::string& uuid);
 
   void reconcile(const Uuids& uuids);
   void apply_removals(const std::vector<std::string>& keys);
@@ -129,6 +144,8 @@ class Reconciler : public LibvirtHost::Observer,
   ForwardTable& table_;
   Relay* relay_ = nullptr;
   std::vector<std::unique_ptr<TransportWay>> ways_;
+  std::map<Transport, TunnelLayer*> layers_;
+  Offloads offloads_{[this] { reconcile(all()); }};
   std::map<std::string, DomainRecord> records_;
   // What a relay was found holding and no domain has claimed yet; what is left after the first
   // resync is removed.

@@ -272,9 +272,12 @@ TEST_F(BusPeer, BlocksUnblocksAndSwitches) {
 TEST_F(BusPeer, Counts) {
   const auto peer = connect_peer(socket);
   controller.all_counted = std::vector<Controller::Counted>{{uuid1, "tcp:8080:80", {4, 5, 6}}};
-  EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").text(), "(1, 2, 3)");
+  EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").text(),
+            "({'connections': 1, 'bytes-in': 2, 'bytes-out': 3},)");
   EXPECT_EQ(call(peer, root_path, manager_interface, "GetCounters").text(),
-            "([('" + forward + "', 4, 5, 6)],)");
+            "([('" + forward + "', {'connections': 4, 'bytes-in': 5, 'bytes-out': 6})],)");
+  controller.counted = ForwardCounters{1, std::nullopt, std::nullopt};
+  EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").text(), "({'connections': 1},)");
   controller.counted = Unexpected(ErrorCode::not_supported, "no");
   EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").error,
             "org.virtforward1.Error.NotSupported");

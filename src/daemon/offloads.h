@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Which forwards the kernel short-cuts, and by what. Judges each forward against what may be taken
+// past the relay at all, keeps what is applied, and applies the difference: what goes, goes before
+// anything else is done to a domain; what comes, comes last.
+
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/forward_view.h"
+#include "core/policy.h"
+#include "glib/source.h"
+#include "offload/offload.h"
+
+namespace vf {
+
+// A forward as it is served now.
+struct OffloadRequest {
+  std::string key;
+  const ForwardDefinition* spec = nullptr;
+  std::vector<IpAddress> host_addresses;  // where it listens; empty: a socket
+  std::optional<Port> host_port;
+  // Where the last connection got through to the guest, if that was by tcp, and the link of the
+  // host that it left by.
+  std::optional<Endpoint> guest;
+  std::string link;
+  std::string obstacle;  // why it may not be taken now, in words; empty: it may
+};
+
+// The link of the host that connections to a guest leave by; empty where there is none. Nothing is
+// sent.
+std::string link_towards(const Endpoint& guest);
+
+// The entries that one forward should have, and what was made of each offload.
+struct OffloadChoice {
+  Offload kind = Offload::none;
+  std::vector<OffloadEntry> entries;
+  std::vector<WayView> ways;
+};
+
+class Offloads {
+ public:
+  // `on_change` is called where an offload was lost or came back, never inside a call of this.
+  explicit Offloads(std::function<void()> on_change) : on_change_(std::move(on_change)) {}
+
+  // Best first. One that cannot start stays listed with its reason.
+  void add(std::unique_ptr<KernelOffload> offload);
+
+  OffloadChoice choose(const OffloadRequest& request, const Policy& policy) const;
+
+  // By key: what is to be applied of one domain's forwards.
+  using Wanted = std::map<std::string, OffloadChoice>;
+  // Takes away everything of the domain ("UUID/" begins its keys) that is not wanted so.
+  void shrink(const std::string& uuid, const Wanted& wanted);
+  // Applies what is wanted and not applied yet.
+  void grow(const Wanted& wanted);
+  // Ends established connections of forwards whose entries are gone.
+  void cut(std::span<const std::string> keys);
+
+  // By which a forward is short-cut now, or `none`.
+  Offload applied(const std::string& key) const;
+  // Connections past the relay, of every forward that had a short-cut since it began; what they
+  // carry nobody counts from beginning to end.
+  std::map<std::string, std::uint64_t> connections();
+
+ private:
+  struct Backend {
+    std::unique_ptr<KernelOffload> offload;
+    bool started = false;
+    std::string failure;  // why it does not work here or now; empty: it does
+  };
+  struct Applied {
+    Offload kind = Offload::none;
+    std::vector<OffloadEntry> entries;
+  };
+
+  Backend* backend(Offload kind);
+  void fail(Backend& backend, std::string reason);
+  void lost(Offload kind, const KernelOffload::Loss& loss);
+
+  std::function<void()> on_change_;
+  std::vector<Backend> backends_;
+  std::map<std::string, Applied> applied_;   // by key
+  Source retry_;
+  std::map<std::string, Offload> past_;      // forwards whose connections may have taken a short-cut
+};
+
+}  // namespace vf

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Reconciler: tunnels that have to be laid before the relay can connect, and short-cuts past it.
+
+#include "daemon/reconciler.h"
+
+namespace vf {
+
+void Reconciler::order_tunnels(const Uuids& uuids) {
+  for (const auto& way : ways_) {
+    const auto layer = layers_.find(way->kind());
+    const auto* const tunnels = dynamic_cast<const TunnelTransport*>(way.get());
+    if (!tunnels || layer == layers_.end()) continue;
+    for (const std::string& uuid : uuids)
+      if (const DomainRecord* const record = domain(uuid))
+        layer->second->order(record->tunnel_order(*tunnels, ways_, policy_));
+  }
+}
+
+void Reconciler::tunnels_changed(Transport kind, const std::string& uuid) {
+  DomainRecord* const record = domain(uuid);
+  if (!record) return;
+  record->set_tunnels(kind, layers_.at(kind)->ends(uuid));
+  reconcile({uuid});
+}
+
+// What goes, goes before the relay is told anything: whoever connects meanwhile meets the relay.
+void Reconciler::shrink_offloads(const Uuids& uuids, const Plan& plan) {
+  std::set<std::string_view> leaving(plan.remove.begin(), plan.remove.end());
+  leaving.insert(plan.withdraw.begin(), plan.withdraw.end());
+  for (const DesiredForward& forward : plan.bind)
+    leaving.insert(forward.key);
+  for (const std::string& uuid : uuids) {
+    const auto found = records_.find(uuid);
+    if (found == records_.end()) continue;
+    std::set<std::string> ids;
+    for (const auto& [id, forward] : found->second.bound)
+      if (leaving.contains(forward.actual.key)) ids.insert(id);
+    offloads_.shrink(uuid, found->second.wanted_offloads(offloads_, ways_, policy_, ids));
+  }
+}
+
+void Reconciler::grow_offloads(const Uuids& uuids) {
+  for (const std::string& uuid : uuids) {
+    const auto found = records_.find(uuid);
+    if (found != records_.end())
+      offloads_.grow(found->second.wanted_offloads(offloads_, ways_, policy_, {}));
+  }
+}
+
+// The way that one of its forwards takes is another one, or none.
+void Reconciler::refresh_offloads(const std::string& uuid) {
+  shrink_offloads({uuid}, {});
+  grow_offloads({uuid});
+  publish({uuid});
+}
+
+}  // namespace vf
