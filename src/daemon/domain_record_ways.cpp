@@ -20,12 +20,11 @@ Result<SshAccount> ssh_account(const std::optional<SshDefinition>& given, const 
   if (given->identity.empty() && policy.own_ssh_keys) return account;
   const auto key = policy.ssh_keys.find(given->identity.empty() ? "default" : given->identity);
   if (key == policy.ssh_keys.end())
-    return Unexpected(
-        ErrorCode::not_allowed,
-        (given->identity.empty()
-             ? "<ssh> names no identity, and the host's policy has no key \"default\""
-             : "the host's policy has no ssh key \"" + given->identity + '"') +
-            ": [ssh-keys] in virt-forward.conf lists them");
+    return Unexpected(ErrorCode::not_allowed,
+                      (given->identity.empty()
+                           ? "<ssh> names no identity, and the host's policy has no key \"default\""
+                           : "the host's policy has no ssh key \"" + given->identity + '"') +
+                          ": [ssh-keys] in virt-forward.conf lists them");
   account.key_path = key->second;
   return account;
 }
@@ -47,8 +46,8 @@ TunnelOrder DomainRecord::tunnel_order(const TunnelTransport& way, Ways ways,
     if (!by_ssh && interface.type == "user" && interface.backend.empty())
       order.user_nets.push_back(interface.alias);
   for (const SingleForward& single : wanted_) {
-    const bool admitted = single.spec.transport == Transport::automatic ||
-                          single.spec.transport == way.kind();
+    const bool admitted =
+        single.spec.transport == Transport::automatic || single.spec.transport == way.kind();
     if (single.refused || !admitted) continue;
     const auto target = way.target(reached, single.spec);
     if (!target) continue;
@@ -112,12 +111,11 @@ Offloads::Wanted DomainRecord::wanted_offloads(const Offloads& offloads, Ways wa
 void DomainRecord::describe_ways(ForwardView& view, const SingleForward& forward,
                                  const RouteChoice& choice, const Judges& by) const {
   const BoundForward& held = bound.at(forward.id);
-  const std::size_t hop =
-      choice.route.empty() ? 0 : std::min(held.hop, choice.route.size() - 1);
+  const std::size_t hop = choice.route.empty() ? 0 : std::min(held.hop, choice.route.size() - 1);
   for (const auto& way : by.ways) {
     const auto is_it = [&](const Hop& one) { return one.transport == way->kind(); };
-    const auto rejected = std::ranges::find(choice.rejected, way->kind(),
-                                            &RouteChoice::Rejection::way);
+    const auto rejected =
+        std::ranges::find(choice.rejected, way->kind(), &RouteChoice::Rejection::way);
     WayView one{std::string(text(way->kind())), WayState::ready, {}};
     if (rejected != choice.rejected.end()) {
       one.state = WayState::rejected;

@@ -128,7 +128,8 @@ void Offloads::shrink(const std::string& uuid, const Wanted& wanted) {
     const auto found = wanted.find(next->first);
     const bool stays = found != wanted.end() && found->second.kind == next->second.kind &&
                        found->second.entries == next->second.entries;
-    if (!stays) std::ranges::move(next->second.entries, std::back_inserter(gone[next->second.kind]));
+    if (!stays)
+      std::ranges::move(next->second.entries, std::back_inserter(gone[next->second.kind]));
     next = stays ? std::next(next) : applied_.erase(next);
   }
   for (const auto& [kind, entries] : gone) {

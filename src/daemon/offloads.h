@@ -88,9 +88,9 @@ class Offloads {
 
   std::function<void()> on_change_;
   std::vector<Backend> backends_;
-  std::map<std::string, Applied> applied_;   // by key
+  std::map<std::string, Applied> applied_;  // by key
   Source retry_;
-  std::map<std::string, Offload> past_;      // forwards whose connections may have taken a short-cut
+  std::map<std::string, Offload> past_;  // forwards whose connections may have taken a short-cut
 };
 
 }  // namespace vf

@@ -147,8 +147,11 @@ bool Connection::is_last_endpoint() const {
 }
 
 void Connection::connect() {
-  if (connect_until_ == 0)
-    connect_until_ = g_get_monotonic_time() + std::chrono::microseconds(connect_timeout).count();
+  if (connect_until_ == 0) {
+    connect_began_ = g_get_monotonic_time();
+    const auto limit = is_last_endpoint() ? connect_timeout : next_way_timeout;
+    connect_until_ = connect_began_ + std::chrono::microseconds(limit).count();
+  }
   const int error_number = try_connect();
   if (error_number == 0) return connected();
   if (error_number == EINPROGRESS)
@@ -282,9 +285,9 @@ void Connection::discard_early(std::size_t count) {
 // A unix socket with a full backlog says so at once, where TCP would try again by itself. An agent
 // that is just starting, or has too much to do, is waited for if there is no other way.
 bool Connection::try_again() {
-  const gint64 left = connect_until_ - g_get_monotonic_time();
-  if (left <= 0 || (by_agent_ && !is_last_endpoint())) return false;
-  const auto waited = std::chrono::microseconds(connect_timeout) - std::chrono::microseconds(left);
+  const gint64 now = g_get_monotonic_time();
+  if (now >= connect_until_ || (by_agent_ && !is_last_endpoint())) return false;
+  const std::chrono::microseconds waited(now - connect_began_);
   arm(std::clamp<std::chrono::microseconds>(waited / 4, backlog_delay, longest_backlog_delay));
   return true;
 }
@@ -303,6 +306,11 @@ void Connection::connect_failed(int error_number) {
   call_.reset();
   if (comes_back && try_again()) return;
   if (!is_last_endpoint()) {
+    const auto endpoints = forward_->target.endpoints.size();
+    // Nobody listening there is an answer, and a quick one: the way itself works.
+    if (error_number != ECONNREFUSED)
+      share_->preference.failed((first_endpoint_ + tried_endpoints_) % endpoints, endpoints,
+                                context_.loop.now());
     ++tried_endpoints_;
     connect_until_ = 0;
     way_.reset();

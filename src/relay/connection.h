@@ -20,6 +20,8 @@
 namespace vf {
 
 inline constexpr std::chrono::seconds connect_timeout{5};
+// As long as there is another endpoint to try: a client does not wait long for a way that is dead.
+inline constexpr std::chrono::seconds next_way_timeout{1};
 
 struct ForwardShare;
 
@@ -135,12 +137,13 @@ class Connection final : private FlowIo, private Task, private Timer {
   std::uint32_t first_endpoint_ = 0;
   std::uint32_t tried_endpoints_ = 0;  // in vain
   std::uint32_t idle_timeout_ = 0;     // seconds; 0: none
-  gint64 connect_until_ = 0;           // the endpoint that is being tried has this long
-  gint64 active_ = 0;                  // when bytes were last carried
-  std::uint32_t misplaced_ = 0;        // bytes, or turns, that were for the other lane; in a row
-  bool no_delay_ = false;              // of the guest's side
-  bool by_agent_ = false;              // so is the guest reached
-  std::uint64_t agent_life_ = 0;       // once it is
+  gint64 connect_began_ = 0;
+  gint64 connect_until_ = 0;      // the endpoint that is being tried has this long
+  gint64 active_ = 0;             // when bytes were last carried
+  std::uint32_t misplaced_ = 0;   // bytes, or turns, that were for the other lane; in a row
+  bool no_delay_ = false;         // of the guest's side
+  bool by_agent_ = false;         // so is the guest reached
+  std::uint64_t agent_life_ = 0;  // once it is
   State state_ = State::connecting;
 };
 

@@ -2,6 +2,7 @@
 
 #include "relay/forward.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "relay/datagram_forward.h"
@@ -97,11 +98,30 @@ std::uint32_t EndpointPreference::first(std::size_t endpoints, gint64 now) {
   if (preferred == 0 || preferred >= endpoints) return 0;
   gint64 until = until_;
   if (now < until) return preferred;
-  return until_.compare_exchange_strong(until, now + lasts) ? 0 : preferred;
+  if (!until_.compare_exchange_strong(until, now + pause_)) return preferred;
+  trying_again_ = true;
+  return 0;
 }
 
 void EndpointPreference::worked(std::size_t endpoint, gint64 now) {
-  if (preferred_.exchange(static_cast<std::uint32_t>(endpoint)) != endpoint) until_ = now + lasts;
+  if (endpoint == 0) pause_ = shortest_pause;
+  if (preferred_.exchange(static_cast<std::uint32_t>(endpoint)) != endpoint) until_ = now + pause_;
+}
+
+void EndpointPreference::failed(std::size_t endpoint, std::size_t endpoints, gint64 now) {
+  if (endpoint + 1 >= endpoints) return;
+  auto preferred = static_cast<std::uint32_t>(endpoint);
+  if (preferred_.compare_exchange_strong(preferred, preferred + 1)) {
+    until_ = now + pause_;
+  } else if (endpoint == 0 && trying_again_.exchange(false)) {
+    pause_ = std::min(pause_ * 2, longest_pause);
+    until_ = now + pause_;
+  }
+}
+
+void EndpointPreference::forget() {
+  preferred_ = 0;
+  pause_ = shortest_pause;
 }
 
 bool Forward::may_tell(gint64& told) const {

@@ -25,20 +25,26 @@ struct DomainShare {
   AgentAccess agent;
 };
 
-// Which endpoint of its target a connection of a forward tries first: the one that worked where one
-// before it did not. Now and then one connection tries the first again. Any thread.
+// Which endpoint of its target a connection of a forward tries first: behind one that failed, or
+// the one that worked where one before it did not. Now and then one connection tries the first
+// again, the rarer the more often that was in vain. Any thread.
 class EndpointPreference {
  public:
-  static constexpr gint64 lasts = 10 * G_USEC_PER_SEC;
+  static constexpr gint64 shortest_pause = 10 * G_USEC_PER_SEC;
+  static constexpr gint64 longest_pause = 160 * G_USEC_PER_SEC;
 
   // `now` as g_get_monotonic_time().
   std::uint32_t first(std::size_t endpoints, gint64 now);
   void worked(std::size_t endpoint, gint64 now);
-  void forget() { preferred_ = 0; }
+  // Not the last of them.
+  void failed(std::size_t endpoint, std::size_t endpoints, gint64 now);
+  void forget();
 
  private:
   std::atomic<std::uint32_t> preferred_{0};
   std::atomic<gint64> until_{0};
+  std::atomic<gint64> pause_{shortest_pause};
+  std::atomic<bool> trying_again_{false};  // the first
 };
 
 // What all threads of the relay know together of one forward.

@@ -57,6 +57,22 @@ TEST_F(RelayTest, CarriesBytesBothWays) {
   EXPECT_EQ(relay_.counters("a").bytes_out, 6u);
 }
 
+// A socket with a full backlog does not answer, as a guest whose firewall swallows packets. The
+// next client does not wait for it at all: were the first way tried again, the backlog that has
+// been made empty meanwhile would take it.
+TEST_F(RelayTest, AWayThatDoesNotAnswerIsPassedOver) {
+  const Fd silent = listening_socket(0);
+  const Fd filler = connected_socket(local_endpoint(silent.get()));
+  const Endpoint host = relay_.add("a", {local_endpoint(silent.get()), target()});
+  const Pair first = join(host);
+  EXPECT_TRUE(send_all(first.client, "hello"));
+  EXPECT_EQ(receive(first.guest, 5), "hello");
+  const Fd taken = accepted_socket(silent);
+  const Pair second = join(host);
+  EXPECT_TRUE(send_all(second.client, "again"));
+  EXPECT_EQ(receive(second.guest, 5), "again");
+}
+
 TEST_F(RelayTest, TheGuestMaySpeakFirst) {
   const Pair pair = join(relay_.add("a", {target()}));
   EXPECT_TRUE(send_all(pair.guest, "220 hello"));
