@@ -66,9 +66,9 @@ _virt_forward() {
         mapfile -t candidates < <(_virt_forward_candidates "$verb" | tr ' ' '\n')
     else
         case $verb/${#positional[@]} in
-        add/0 | remove/0 | url/0 | auto/0 | block/0 | unblock/0 | list/* | watch/*)
+        add/0 | remove/0 | url/0 | explain/0 | auto/0 | block/0 | unblock/0 | list/* | watch/*)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete domains 2>/dev/null) ;;
-        remove/* | url/1)
+        remove/* | url/1 | explain/1)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete forwards \
                 "${positional[0]}" 2>/dev/null) ;;
         auto/1) candidates=(on off policy) ;;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/printable.h"
+#include "cli/explain_forward.h"
 #include "cli/output.h"
 #include "cli/table.h"
 #include "cli/verb.h"
@@ -159,10 +160,13 @@ int run_explain(const Verb& verb, Call& call) {
                 "ADDRESS:PORT[/udp][,process=NAME][,command=LINE]; may be repeated");
   std::vector<std::string> positional;
   if (const auto over = take_arguments(verb, call, options, positional, 0, 2)) return *over;
-  if (!positional.empty())
-    return fail({ErrorCode::not_supported,
-                 "why a forward of a domain is as it is cannot be explained by this version; "
-                 "rules can be: --metadata FILE --listener ADDRESS:PORT"});
+  if (!positional.empty() && (metadata || !listeners.empty()))
+    return fail({ErrorCode::invalid_argument,
+                 "either a domain's forward or rules (--metadata, --listener) are explained"});
+  if (positional.size() == 1)
+    return fail({ErrorCode::invalid_argument,
+                 "which forward of " + quote(positional[0]) + "? Say its name, id or host port"});
+  if (!positional.empty()) return explain_forward(call, positional[0], positional[1]);
   if (!metadata || listeners.empty())
     return fail({ErrorCode::invalid_argument,
                  !metadata ? "which rules? Say --metadata FILE (- is standard input)"
@@ -197,9 +201,11 @@ int run_explain(const Verb& verb, Call& call) {
 
 const Verb explain_verb{
     "explain",
-    "--metadata FILE --listener LISTENER…",
-    "Try rules of automatic forwarding",
-    "Says what the rules of a metadata document make of ports that a guest could have open,\n"
+    "DOMAIN FORWARD | --metadata FILE --listener LISTENER…",
+    "Say why a forward is as it is, or try rules",
+    "Says by which ways FORWARD of DOMAIN is served and why the others are not taken. Or says what "
+    "the\n"
+    "rules of a metadata document make of ports that a guest could have open,\n"
     "without a guest or a daemon. What the host's policy forbids is not looked at.",
     false,
     run_explain};

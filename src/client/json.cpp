@@ -162,6 +162,20 @@ std::string json_forward(const CountedForward& forward) {
   return one_line(forward_object(forward.forward, forward.counters ? &*forward.counters : nullptr));
 }
 
+std::string json_ways(const ForwardView& forward) {
+  JsonObject* object = forward_object(forward, nullptr);
+  JsonArray* ways = json_array_new();
+  for (const WayView& way : forward.ways) {
+    JsonObject* one = json_object_new();
+    put(one, "way", way.way);
+    put(one, "state", text(way.state));
+    put(one, "reason", way.reason);
+    json_array_add_object_element(ways, one);
+  }
+  json_object_set_array_member(object, "ways", ways);
+  return one_line(object);
+}
+
 std::string json_event(std::string_view event, const ForwardView& forward) {
   JsonObject* object = json_object_new();
   put(object, "event", event);

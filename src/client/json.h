@@ -31,6 +31,8 @@ struct CountedForward {
 
 // One line without its end. Characters that a terminal would act on are written as \uXXXX.
 std::string json_forward(const CountedForward& forward);
+// The same with "ways": [{"way","state","reason"}], in order of preference.
+std::string json_ways(const ForwardView& forward);
 // {"event":EVENT,"forward":{...}}: one line without its end.
 std::string json_event(std::string_view event, const ForwardView& forward);
 // An array with one forward a line, and the end of the last line.

@@ -109,9 +109,31 @@ TEST_F(Explain, WhatIsWrongIsNamed) {
       run_searching({"explain", "--metadata=/nowhere/x", "--listener=::1:80"});
   EXPECT_EQ(missing.status, 1);
   EXPECT_THAT(missing.err, HasSubstr("/nowhere/x"));
-  const ProgramResult of_domain = run_searching({"explain", "web", "80"});
-  EXPECT_EQ(of_domain.status, 1);
-  EXPECT_THAT(of_domain.err, HasSubstr("cannot be explained by this version"));
+}
+
+TEST_F(Explain, SaysByWhichWaysAForwardIsServed) {
+  ForwardView web = fake_forward("web");
+  web.transport = Transport::tcp;
+  web.offload = Offload::redirect;
+  web.ways = {{"tcp", WayState::used, ""},
+              {"vsock", WayState::rejected, "the domain has no <vsock> device"},
+              {"redirect", WayState::used, ""}};
+  daemon_.model.add(fake_domain());
+  daemon_.model.add(web);
+  const ProgramResult result = run({"explain", "web", "web"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.out,
+            "web: active by tcp+redirect\n"
+            "WAY       STATE\n"
+            "tcp       used\n"
+            "vsock     rejected  the domain has no <vsock> device\n"
+            "redirect  used\n");
+  EXPECT_THAT(run({"explain", "web", "web", "--json"}).out,
+              HasSubstr(R"("ways":[{"way":"tcp","state":"used"},{"way":"vsock",)"
+                        R"("state":"rejected","reason":"the domain has no <vsock> device"})"));
+  EXPECT_EQ(run({"explain", "web", "nothing"}).status, 3);
+  EXPECT_EQ(run({"explain", "web"}).status, 2);
+  EXPECT_EQ(run({"explain", "web", "web", "--listener=::1:80"}).status, 2);
 }
 
 }  // namespace
