@@ -59,6 +59,8 @@ GuestInterface parse_interface(const xmlNode* node) {
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   interface.bridge = attribute(child(node, "source"), "bridge");
   interface.target = attribute(child(node, "target"), "dev");
+  interface.alias = attribute(child(node, "alias"), "name");
+  interface.backend = attribute(child(node, "backend"), "type");
   return interface;
 }
 

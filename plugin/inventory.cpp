@@ -16,6 +16,7 @@ void end_run(DomainSnapshot& snapshot) {
   for (GuestInterface& interface : snapshot.interfaces) {
     interface.bridge.clear();
     interface.target.clear();
+    interface.alias.clear();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <type_traits>
 #include <utility>
 
 #include "glib/source.h"
@@ -14,7 +15,7 @@
 #include "plugin/hearsay_reader.h"
 #include "plugin/inventory.h"
 #include "plugin/lease_watch.h"
-#include "plugin/qemu_agent.h"
+#include "plugin/qemu_command.h"
 #include "plugin/worker_pool.h"
 
 namespace vf {
@@ -43,6 +44,8 @@ class LibvirtHost::Implementation final : Connection::Observer {
   void catch_up(std::function<void()> done);
   void ask_qemu_agent(const std::string& uuid, std::string command,
                       std::function<void(Result<std::string>)> done);
+  void human_monitor(const std::string& uuid, std::string command,
+                     std::function<void(Result<std::string>)> done);
   void edit_metadata(const std::string& uuid, MetadataTarget target, Edit edit,
                      std::function<void(Result<void>)> done);
 
@@ -60,6 +63,8 @@ class LibvirtHost::Implementation final : Connection::Observer {
 
   template <typename Work, typename Done>
   void call(WorkerPool& workers, std::string key, Work work, Done done);
+  template <typename Work, typename Done>
+  void always_call(WorkerPool& workers, std::string key, Work work, Done done);
   void read_one(const std::string& uuid, Extent extent);
   void finished(const std::string& uuid);
   void resynced(Result<FullReading> reading);
@@ -87,6 +92,8 @@ class LibvirtHost::Implementation final : Connection::Observer {
   Source slow_resync_;
   // A guest agent that hangs holds up only other agents.
   WorkerPool agent_workers_{1};
+  // Of QEMUs that hang, two hold up the monitors of all others, and nothing else.
+  WorkerPool monitor_workers_{2};
   bool reading_leases_ = false;
   bool read_leases_again_ = false;
   LeaseWatch lease_watch_{lease_directory, [this] { read_leases(); }};
@@ -110,6 +117,31 @@ void LibvirtHost::Implementation::call(WorkerPool& workers, std::string key, Wor
                   if (!alive.expired() && epoch == epoch_) done(std::move(result));
                 });
               });
+}
+
+// Like call(), for callers that want an answer also when the connection is down, or goes down
+// meanwhile: done(result, epoch), with the epoch in which the work began. Work returns a Result.
+template <typename Work, typename Done>
+void LibvirtHost::Implementation::always_call(WorkerPool& workers, std::string key, Work work,
+                                              Done done) {
+  using Answer = std::invoke_result_t<Work, virConnectPtr>;
+  const auto tell = [alive = std::weak_ptr<int>(alive_), epoch = epoch_](Done& told,
+                                                                         Answer answer) {
+    post(nullptr, [alive, epoch, told = std::move(told), answer = std::move(answer)]() mutable {
+      if (!alive.expired()) told(std::move(answer), epoch);
+    });
+  };
+  if (!connection_.handle()) {
+    std::string reason = connection_.down_reason();
+    if (reason.empty()) reason = "not connected to libvirt yet";
+    return tell(done, Unexpected(ErrorCode::failed, std::move(reason)));
+  }
+  workers.run(std::move(key), [connect = connection_.handle(), work = std::move(work),
+                               done = std::move(done), tell]() mutable {
+    Answer answer = work(connect.get());
+    connect.reset();
+    tell(done, std::move(answer));
+  });
 }
 
 void LibvirtHost::Implementation::connection_up() {
@@ -313,33 +345,28 @@ void LibvirtHost::Implementation::ask_qemu_agent(const std::string& uuid, std::s
 
 void LibvirtHost::Implementation::edit_metadata(const std::string& uuid, MetadataTarget target,
                                                 Edit edit, std::function<void(Result<void>)> done) {
-  if (!connection_.handle()) {
-    std::string reason = connection_.down_reason();
-    if (reason.empty()) reason = "not connected to libvirt yet";
-    post(nullptr,
-         [done = std::move(done), alive = std::weak_ptr<int>(alive_), reason = std::move(reason)] {
-           if (!alive.expired()) done(Unexpected(ErrorCode::failed, reason));
-         });
-    return;
-  }
-  // Not through call(): the caller gets an answer even when the connection died meanwhile.
-  workers_.run(uuid, [connect = connection_.handle(), uuid, target, edit = std::move(edit),
-                      done = std::move(done), alive = std::weak_ptr<int>(alive_), epoch = epoch_,
-                      this]() mutable {
-    Result<MetadataReading> result = write_metadata(connect.get(), uuid, target, edit);
-    connect.reset();
-    post(nullptr, [result = std::move(result), done = std::move(done), alive = std::move(alive),
-                   epoch, this] {
-      if (alive.expired()) return;
-      if (!result) {
-        done(Unexpected(result.error()));
-        return;
-      }
-      // The change is reported before the editor hears that it is done.
-      if (epoch == epoch_) report(result->uuid, inventory_.apply(*result));
-      if (!alive.expired()) done({});
-    });
-  });
+  always_call(
+      workers_, uuid,
+      [uuid, target, edit = std::move(edit)](virConnectPtr connect) {
+        return write_metadata(connect, uuid, target, edit);
+      },
+      [this, alive = std::weak_ptr<int>(alive_), done = std::move(done)](
+          const Result<MetadataReading>& result, int epoch) {
+        if (!result) return done(Unexpected(result.error()));
+        // The change is reported before the editor hears that it is done.
+        if (epoch == epoch_) report(result->uuid, inventory_.apply(*result));
+        if (!alive.expired()) done({});
+      });
+}
+
+void LibvirtHost::Implementation::human_monitor(const std::string& uuid, std::string command,
+                                                std::function<void(Result<std::string>)> done) {
+  always_call(
+      monitor_workers_, uuid,
+      [uuid, command = std::move(command)](virConnectPtr connect) {
+        return qemu_monitor_reply(connect, uuid, command);
+      },
+      [done = std::move(done)](Result<std::string> reply, int) { done(std::move(reply)); });
 }
 
 LibvirtHost::LibvirtHost(std::string uri, Observer& observer)
@@ -369,6 +396,10 @@ void LibvirtHost::catch_up(std::function<void()> done) {
 void LibvirtHost::ask_qemu_agent(const std::string& uuid, std::string command,
                                  std::function<void(Result<std::string>)> done) {
   implementation_->ask_qemu_agent(uuid, std::move(command), std::move(done));
+}
+void LibvirtHost::human_monitor(const std::string& uuid, std::string command,
+                                std::function<void(Result<std::string>)> done) {
+  implementation_->human_monitor(uuid, std::move(command), std::move(done));
 }
 void LibvirtHost::edit_metadata(const std::string& uuid, MetadataTarget target, Edit edit,
                                 std::function<void(Result<void>)> done) {

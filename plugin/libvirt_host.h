@@ -73,6 +73,13 @@ class LibvirtHost {
   void ask_qemu_agent(const std::string& uuid, std::string command,
                       std::function<void(Result<std::string>)> done);
 
+  // One command for the human monitor of a domain's QEMU, and all that it prints: errors too, which
+  // are no errors here. Errors: NoSuchDomain, NotAllowed, NotSupported (not QEMU's), and Failed
+  // where libvirt is not there or QEMU not running. A QEMU that is stopped answers when it goes on.
+  // Once the host is destroyed `done` is not called any more. Taints the domain ("custom-monitor").
+  void human_monitor(const std::string& uuid, std::string command,
+                     std::function<void(Result<std::string>)> done);
+
   // Replaces our element of one domain: reads it, asks `edit` for the new element (empty: remove
   // it), writes, reads back and tries again when another writer came between, a few times. Edits
   // of one domain run one after the other. `edit` runs in the worker: it may not touch the caller.

@@ -14,17 +14,24 @@ TEST(DomainXml, ReadsInterfacesVsockAndAgent) {
       </metadata>
       <devices>
         <interface type='network'><mac address='52:54:00:AB:cd:01'/>
-          <source network='default' portid='1' bridge='virbr0'/><target dev='vnet0'/></interface>
-        <interface type='user'><mac address='52:54:00:ab:cd:02'/></interface>
+          <source network='default' portid='1' bridge='virbr0'/><target dev='vnet0'/>
+          <alias name='net0'/></interface>
+        <interface type='user'><mac address='52:54:00:ab:cd:02'/><alias name='ua-web.1'/></interface>
+        <interface type='user'><mac address='52:54:00:ab:cd:03'/><backend type='passt' logFile='/x'/>
+          <portForward proto='tcp'><range start='2022' to='22'/></portForward>
+          <alias name='net2'/></interface>
         <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='connected'/>
         </channel>
         <vsock model='virtio'><cid auto='yes' address='7'/></vsock>
       </devices>
     </domain>)");
-  ASSERT_EQ(devices.interfaces.size(), 2u);
+  ASSERT_EQ(devices.interfaces.size(), 3u);
   EXPECT_EQ(devices.interfaces[0],
-            (GuestInterface{"52:54:00:ab:cd:01", "network", "virbr0", "vnet0"}));
-  EXPECT_EQ(devices.interfaces[1], (GuestInterface{"52:54:00:ab:cd:02", "user", "", ""}));
+            (GuestInterface{"52:54:00:ab:cd:01", "network", "virbr0", "vnet0", "net0"}));
+  EXPECT_EQ(devices.interfaces[1],
+            (GuestInterface{"52:54:00:ab:cd:02", "user", "", "", "ua-web.1"}));
+  EXPECT_EQ(devices.interfaces[2],
+            (GuestInterface{"52:54:00:ab:cd:03", "user", "", "", "net2", "passt"}));
   EXPECT_EQ(devices.vsock_cid, 7u);
   EXPECT_TRUE(devices.guest_agent);
 }

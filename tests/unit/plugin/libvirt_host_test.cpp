@@ -238,6 +238,20 @@ TEST_F(LibvirtHostTest, EditErrorsHaveNames) {
   EXPECT_EQ(edit({.config = true}, keep).error().code, ErrorCode::no_such_domain);
 }
 
+// The test driver has no QEMU: what it has to say is an error, and it comes.
+TEST_F(LibvirtHostTest, AMonitorsErrorsHaveNames) {
+  connect();
+  const auto ask = [&](const std::string& whom) {
+    std::optional<Result<std::string>> reply;
+    host->human_monitor(whom, "info usernet", [&](Result<std::string> said) { reply = said; });
+    EXPECT_FALSE(reply);
+    EXPECT_TRUE(run_until([&] { return reply.has_value(); }));
+    return reply->has_value() ? ErrorCode::failed : reply->error().code;
+  };
+  EXPECT_EQ(ask(uuid), ErrorCode::not_supported);
+  EXPECT_EQ(ask("00000000-0000-0000-0000-000000000001"), ErrorCode::no_such_domain);
+}
+
 TEST_F(LibvirtHostTest, AFailedEditLeavesBothSidesAsTheyWere) {
   connect();
   set(element, VIR_DOMAIN_AFFECT_LIVE);
@@ -265,6 +279,10 @@ TEST(LibvirtHost, ReportsWhyItCannotConnect) {
   host.edit_metadata("x", {.live = true}, {}, [&](Result<void> done) { result = done; });
   ASSERT_TRUE(run_until([&] { return result.has_value(); }));
   EXPECT_EQ(result->error().code, ErrorCode::failed);
+  std::optional<Result<std::string>> reply;
+  host.human_monitor("x", "info usernet", [&](Result<std::string> said) { reply = said; });
+  ASSERT_TRUE(run_until([&] { return reply.has_value(); }));
+  EXPECT_THAT(reply->error().message, HasSubstr("no/such/file.xml"));
 }
 
 TEST(LibvirtHost, ComesUpWhenLibvirtDoes) {
