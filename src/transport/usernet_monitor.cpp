@@ -76,9 +76,7 @@ std::optional<UsernetRule> rule(std::string_view netdev, std::string_view line) 
 }  // namespace
 
 std::optional<std::string> usernet_netdev(std::string_view alias) {
-  const auto fits = [](char c) {
-    return is_letter_or_digit(c) || c == '-' || c == '_';
-  };
+  const auto fits = [](char c) { return is_letter_or_digit(c) || c == '-' || c == '_'; };
   if (alias.empty() || alias.size() > max_alias_bytes || !is_letter_or_digit(alias[0]) ||
       !std::ranges::all_of(alias, fits))
     return std::nullopt;

@@ -159,9 +159,8 @@ struct UsernetTunnels::Guest {
     return std::nullopt;
   }
   bool in_order(const std::string& netdev) const {
-    return std::ranges::any_of(order.user_nets, [&](const std::string& alias) {
-      return usernet_netdev(alias) == netdev;
-    });
+    return std::ranges::any_of(
+        order.user_nets, [&](const std::string& alias) { return usernet_netdev(alias) == netdev; });
   }
   std::optional<TunnelTarget> missing() const {
     for (const TunnelTarget& target : order.targets)
@@ -406,12 +405,13 @@ void UsernetTunnels::rest(Guest& guest) {
     guest.delay = first_delay;
     return;
   }
-  guest.retry = after(guest.delay, [this, weak = std::weak_ptr<Guest>(guests_.at(guest.order.uuid))] {
-    const GuestPointer again = weak.lock();
-    if (!again) return;
-    again->begin_attempt();
-    step(again);
-  });
+  guest.retry =
+      after(guest.delay, [this, weak = std::weak_ptr<Guest>(guests_.at(guest.order.uuid))] {
+        const GuestPointer again = weak.lock();
+        if (!again) return;
+        again->begin_attempt();
+        step(again);
+      });
   guest.delay = std::min(2 * guest.delay, longest_delay);
 }
 

@@ -97,31 +97,29 @@ TEST(UsernetMonitor, ASurveyListsForwardsAmongConnections) {
       "  TCP[HOST_FORWARD]  15      127.77.1.2 40004       10.0.2.15    80     0     0\r\n"
       "\r\n");
   ASSERT_TRUE(rules);
-  EXPECT_THAT(*rules, ElementsAre(UsernetRule{"hostnet0", Protocol::tcp,
-                                              endpoint("127.77.1.2", 40011),
-                                              endpoint("255.255.255.255", 80)},
-                                  UsernetRule{"hostnet0", Protocol::udp,
-                                              endpoint("127.77.1.2", 40001),
-                                              endpoint("10.0.2.15", 80)},
-                                  UsernetRule{"hostua-web_1-x", Protocol::tcp,
-                                              endpoint("127.77.1.2", 40004),
-                                              endpoint("10.0.2.15", 80)}));
+  EXPECT_THAT(*rules,
+              ElementsAre(UsernetRule{"hostnet0", Protocol::tcp, endpoint("127.77.1.2", 40011),
+                                      endpoint("255.255.255.255", 80)},
+                          UsernetRule{"hostnet0", Protocol::udp, endpoint("127.77.1.2", 40001),
+                                      endpoint("10.0.2.15", 80)},
+                          UsernetRule{"hostua-web_1-x", Protocol::tcp,
+                                      endpoint("127.77.1.2", 40004), endpoint("10.0.2.15", 80)}));
 }
 
 TEST(UsernetMonitor, ASurveyOfNothing) {
   EXPECT_THAT(*usernet_rules(""), IsEmpty());  // no user network at all
-  EXPECT_THAT(
-      *usernet_rules(
-          "Hub -1 (hostnet0):\r\n"
-          "  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n\r\n"),
-      IsEmpty());
+  EXPECT_THAT(*usernet_rules("Hub -1 (hostnet0):\r\n"
+                             "  Protocol[State]    FD  Source Address  Port   Dest. Address  Port "
+                             "RecvQ SendQ\r\n\r\n"),
+              IsEmpty());
   EXPECT_THAT(usernet_rules("unknown command: 'info usernet'\r\n").error().message,
               HasSubstr("unknown command"));
 }
 
 TEST(UsernetMonitor, LinesThatAreOddAreLeftOut) {
   for (const char* line :
-       {"TCP[HOST_FORWARD]", "TCP[HOST_FORWARD] 1 127.64.0.2", "TCP[HOST_FORWARD] 1 127.64.0.2 0 1.2.3.4 5",
+       {"TCP[HOST_FORWARD]", "TCP[HOST_FORWARD] 1 127.64.0.2",
+        "TCP[HOST_FORWARD] 1 127.64.0.2 0 1.2.3.4 5",
         "TCP[HOST_FORWARD] 1 127.64.0.2 65536 1.2.3.4 5", "TCP[HOST_FORWARD] 1 ::1 6 1.2.3.4 5",
         "SCTP[HOST_FORWARD] 1 127.64.0.2 7 1.2.3.4 5", "TCP[HOST_FORWARD] 1 127.64.0.2 7 x 5"})
     EXPECT_THAT(*usernet_rules("Hub -1 (n):\n  " + std::string(line)), IsEmpty()) << line;

@@ -81,19 +81,20 @@ class UsernetTunnelsTest : public testing::Test, public TunnelLayer::Observer {
   void restart() {
     pending.clear();
     layer = std::make_unique<UsernetTunnels>(
-        UsernetTunnels::Outside{
-            [this](const std::string&, std::string command, Done done) {
-              asked.push_back(command);
-              pending.emplace_back(std::move(command), std::move(done));
-            },
-            [this](Protocol protocol, const Endpoint& end) {
-              const std::string name = std::string(text(protocol)) + ':' + end.text();
-              if (occupied.contains(name)) return false;
-              return elsewhere || std::ranges::none_of(qemu.rules, [&](const auto& rule) {
-                       return rule.first.second == name;
-                     });
-            },
-            [this] { return left_over; }},
+        UsernetTunnels::Outside{[this](const std::string&, std::string command, Done done) {
+                                  asked.push_back(command);
+                                  pending.emplace_back(std::move(command), std::move(done));
+                                },
+                                [this](Protocol protocol, const Endpoint& end) {
+                                  const std::string name =
+                                      std::string(text(protocol)) + ':' + end.text();
+                                  if (occupied.contains(name)) return false;
+                                  return elsewhere ||
+                                         std::ranges::none_of(qemu.rules, [&](const auto& rule) {
+                                           return rule.first.second == name;
+                                         });
+                                },
+                                [this] { return left_over; }},
         *this);
   }
 
@@ -452,7 +453,8 @@ TEST_F(UsernetTunnelsTest, SaysWhatItCannotDo) {
                 target(80, Protocol::tcp, "127.0.0.1"), target(80, Protocol::tcp, "224.0.0.1")}));
   EXPECT_THAT(end_of(TunnelTarget{.path = "/run/db.sock"}), HasSubstr("not socket files"));
   EXPECT_THAT(end_of(target(80, Protocol::tcp, "fec0::15")), HasSubstr("IPv4"));
-  EXPECT_THAT(end_of(target(80, Protocol::tcp, "127.0.0.1")), HasSubstr("does not reach 127.0.0.1"));
+  EXPECT_THAT(end_of(target(80, Protocol::tcp, "127.0.0.1")),
+              HasSubstr("does not reach 127.0.0.1"));
   EXPECT_THAT(end_of(target(80, Protocol::tcp, "224.0.0.1")), HasSubstr("does not reach"));
   TunnelOrder odd = wanted({target(80)});
   odd.user_nets = {"net0;quit"};
