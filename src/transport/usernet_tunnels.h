@@ -3,10 +3,13 @@
 // Ways into guests on QEMU's own user network (slirp): rules of hostfwd_add from a hidden address
 // and port of this host, where QEMU listens, to a port of the guest. Main thread only.
 //
-// What the network cannot do shows in the connections: QEMU accepts before anybody in the guest
-// does, so a port that the guest refuses is a connection that is accepted and then reset, and one
-// that the guest does not answer at all is reset after slirp's own timeout. QEMU queues one
-// connection at a time ("listen(1)"): a storm of them waits for the kernel's second SYN.
+// What the network cannot do shows in the connections (measured with QEMU 7.2): QEMU accepts before
+// anybody in the guest does. A port that the guest refuses is a connection that is accepted and
+// then ended, in order, without a byte: a reset does not come through. One to a guest that still
+// boots waits for it; one to an address that the guest does not have is reset after 76 s. A forward
+// without an address goes to what QEMU's DHCP server gives first: a guest with another one needs it
+// named. QEMU listens with a backlog of one: of 50 clients at once 12 wait a second for the
+// kernel's next SYN.
 //
 // Asking the monitor taints the domain ("custom-monitor"); a domain of which nothing is wanted, and
 // that holds no rules of an earlier daemon, is not asked.
