@@ -13,12 +13,12 @@ namespace vf {
 
 // A network interface of a domain as its XML says.
 struct GuestInterface {
-  std::string mac;        // lower case, "52:54:00:12:34:56"
-  std::string type;       // "network", "bridge", "user", "direct", ...
-  std::string bridge;     // of the host; empty while the domain does not run or where there is none
-  std::string target;     // tap device on the host; empty while the domain does not run
-  std::string alias{};    // "net0": libvirt's while the domain runs, or its author's ("ua-web")
-  std::string backend{};  // what serves the type "user": "passt"; empty: QEMU itself
+  std::string mac;      // lower case, "52:54:00:12:34:56"
+  std::string type;     // "network", "bridge", "user", "direct", ...
+  std::string bridge;   // of the host; empty while the domain does not run or where there is none
+  std::string target;   // tap device on the host; empty while the domain does not run
+  std::string alias;    // "net0": libvirt's while the domain runs, or its author's ("ua-web")
+  std::string backend;  // what serves the type "user": "passt"; empty: QEMU itself
 
   friend bool operator==(const GuestInterface&, const GuestInterface&) = default;
 };

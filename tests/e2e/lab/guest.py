@@ -5,6 +5,7 @@ A Guest owns its domain: close() destroys and undefines it, whatever state it is
 thread-safe.
 """
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 import libvirt
+import libvirt_qemu
 
 from . import wait
 
@@ -55,6 +57,11 @@ def interface(network="default", mac=None, extra=""):
     """One virtio NIC on a libvirt network."""
     address = f"<mac address='{mac}'/>" if mac else ""
     return f"<interface type='network'><source network={quoteattr(network)}/>{address}<model type='virtio'/>{extra}</interface>"
+
+
+# A NIC on QEMU's own user network: the guest gets 10.0.2.15 and a web server there is reached by
+# hostfwd_add (see Guest.monitor()) only.
+USER = "<interface type='user'><model type='virtio'/></interface>"
 
 
 # Any free CID; see Guest.cid().
@@ -99,10 +106,31 @@ def forwards(body):
     return f"<vf:forwards xmlns:vf='{NAMESPACE}'>{body}</vf:forwards>"
 
 
+def session_uri(account):
+    """Of the account's session libvirtd, which runs already, for any user that may open its socket."""
+    return f"qemu:///session?socket=/run/user/{account.pw_uid}/libvirt/libvirt-sock"
+
+
+def _for_account(account, image):
+    """(directory for a user's guests, the image where that user can read it)"""
+    directory = f"{DIRECTORY}-{account.pw_name}"
+    copy = f"{directory}/image"
+    if not os.path.isdir(directory):
+        os.makedirs(copy)
+        for name in ("vmlinuz", "initramfs"):
+            shutil.copy(f"{image}/{name}", copy)
+            os.chmod(f"{copy}/{name}", 0o644)
+        os.chown(directory, account.pw_uid, account.pw_gid)
+    return directory, copy
+
+
 class Guest:
     def __init__(self, connection, name="guest", metadata="", interfaces=None, *, uuid=None, memory=256,
-                 cmdline="", devices="", host_name=None, persistent=True, files=None):
+                 cmdline="", devices="", host_name=None, persistent=True, files=None, account=None):
         """Defines the domain. metadata: a whole element (see forwards()); interfaces: list of XML.
+
+        account: whose session libvirtd `connection` is (pwd.struct_passwd; see session_uri()), none for the
+        system's. Such a guest has user networks only, so give it interfaces=[USER].
 
         files: {path in the guest: path here, or contents as bytes} on top of guest-image's; what is in
         /etc/start is run at boot.
@@ -112,23 +140,28 @@ class Guest:
         self.uuid = uuid or str(uuids.uuid4())
         self._persistent = persistent
         self._channel = None
-        os.makedirs(DIRECTORY, exist_ok=True)
+        self._uri, self._pids = "qemu:///system", "/run/libvirt/qemu"
+        directory, image = DIRECTORY, os.environ["VF_LAB_GUEST"]
+        if account:
+            self._uri, self._pids = session_uri(account), f"/run/user/{account.pw_uid}/libvirt/qemu/run"
+            directory, image = _for_account(account, image)
+        os.makedirs(directory, exist_ok=True)
         # not by name: tests use hostile ones
-        self.control_path = f"{DIRECTORY}/{self.uuid}.control"
-        self.console_path = f"{DIRECTORY}/{self.uuid}.console"
+        self.control_path = f"{directory}/{self.uuid}.control"
+        self.console_path = f"{directory}/{self.uuid}.console"
         plain = "".join(c for c in name if c.isascii() and (c.isalnum() or c == "-"))[:60]
         self._initramfs_path = None
-        initramfs = f"{os.environ['VF_LAB_GUEST']}/initramfs"
+        initramfs = f"{image}/initramfs"
         if files:
             # the kernel unpacks one archive after the other, each at a multiple of four bytes
-            self._initramfs_path = f"{DIRECTORY}/{self.uuid}.initramfs"
+            self._initramfs_path = f"{directory}/{self.uuid}.initramfs"
             with open(initramfs, "rb") as base, open(self._initramfs_path, "wb") as file:
                 data = base.read()
                 file.write(data + bytes(-len(data) % 4) + _archive(files))
             initramfs = self._initramfs_path
         self.xml = DOMAIN.format(
             type=os.environ.get("VF_LAB_DOMAIN_TYPE", "qemu"), initramfs=initramfs,
-            name=escape(name), uuid=self.uuid, metadata=metadata, memory=memory, image=os.environ["VF_LAB_GUEST"],
+            name=escape(name), uuid=self.uuid, metadata=metadata, memory=memory, image=image,
             host_name=host_name or plain or "guest", cmdline=escape(cmdline), devices=devices,
             interfaces="".join([interface()] if interfaces is None else interfaces),
             console=quoteattr(self.console_path), control=quoteattr(self.control_path))
@@ -141,7 +174,7 @@ class Guest:
         try:
             self.connection.getLibVersion()
         except libvirt.libvirtError:
-            self.connection = libvirt.open("qemu:///system")
+            self.connection = libvirt.open(self._uri)
         return self.connection.lookupByUUIDString(self.uuid)
 
     # --- life
@@ -177,7 +210,7 @@ class Guest:
 
     def pid(self):
         """QEMU's process id."""
-        with open(f"/run/libvirt/qemu/{self.name}.pid", encoding="ascii") as file:
+        with open(f"{self._pids}/{self.name}.pid", encoding="ascii") as file:
             return int(file.read())
 
     def close(self):
@@ -199,6 +232,11 @@ class Guest:
         except libvirt.libvirtError as error:
             if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
                 raise
+
+    def monitor(self, command):
+        """What QEMU's human monitor prints for one command."""
+        return libvirt_qemu.qemuMonitorCommand(self.domain, command,
+                                               libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP)
 
     # --- what the guest does
 

@@ -16,7 +16,7 @@ TEST(DomainXml, ReadsInterfacesVsockAndAgent) {
         <interface type='network'><mac address='52:54:00:AB:cd:01'/>
           <source network='default' portid='1' bridge='virbr0'/><target dev='vnet0'/>
           <alias name='net0'/></interface>
-        <interface type='user'><mac address='52:54:00:ab:cd:02'/><alias name='ua-web.1'/></interface>
+        <interface type='user'><mac address='52:54:00:ab:cd:02'/><alias name='ua-web_1'/></interface>
         <interface type='user'><mac address='52:54:00:ab:cd:03'/><backend type='passt' logFile='/x'/>
           <portForward proto='tcp'><range start='2022' to='22'/></portForward>
           <alias name='net2'/></interface>
@@ -29,7 +29,7 @@ TEST(DomainXml, ReadsInterfacesVsockAndAgent) {
   EXPECT_EQ(devices.interfaces[0],
             (GuestInterface{"52:54:00:ab:cd:01", "network", "virbr0", "vnet0", "net0"}));
   EXPECT_EQ(devices.interfaces[1],
-            (GuestInterface{"52:54:00:ab:cd:02", "user", "", "", "ua-web.1"}));
+            (GuestInterface{"52:54:00:ab:cd:02", "user", "", "", "ua-web_1"}));
   EXPECT_EQ(devices.interfaces[2],
             (GuestInterface{"52:54:00:ab:cd:03", "user", "", "", "net2", "passt"}));
   EXPECT_EQ(devices.vsock_cid, 7u);
