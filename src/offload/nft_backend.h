@@ -21,13 +21,15 @@ class NftBackend {
   // What stands of our tables (nft_ruleset.h). An error says that nobody may look.
   struct Standing {
     bool own = false;
-    // The guard table in words that change whenever anybody changes it; empty when it is missing.
+    // The guard table as the kernel describes it: other bytes when anybody changed it or made it
+    // anew, empty when it is missing.
     std::string guard = {};
   };
   virtual Result<Standing> look() = 0;
 };
 
-// libnftables in this process. An error when this build or this host is without.
+// libnftables in this process. An error when this build or this kernel is without, or this process
+// may not use it.
 Result<std::unique_ptr<NftBackend>> open_nft_backend();
 
 }  // namespace vf

@@ -22,7 +22,7 @@ struct NftHost {
   // How often it is looked whether connections of entries that are gone have ended.
   std::chrono::milliseconds sweep{1000};
 
-  // The real one. An error when this build or this host is without. Needs no privilege yet.
+  // The real one. An error when this build or this host is without, or without the privilege.
   static Result<NftHost> open();
 };
 

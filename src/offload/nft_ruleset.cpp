@@ -62,7 +62,9 @@ std::string nft_make_own_table() {
 std::string nft_make_guard_table() {
   constexpr std::string_view table = nft_guard_table;
   return nft_remove_guard_table() + command("add table", table) + guard_chain(table) +
-         command("add chain", table, "established { type nat hook output priority -100; }");
+         command("add chain", table, "established { type nat hook output priority -100; }") +
+         // Decides nothing: the kernel tracks connections only while some rule asks about them.
+         command("add rule", table, "established ct status dnat");
 }
 
 std::string nft_empty_own_table() {

@@ -9,15 +9,16 @@
 //   anybody's flush takes away.
 //
 // Both hold the guard: nothing with a loopback address comes in over a link. So it stands in either
-// case, and route_localnet, which opens that door, is set only behind it. Both also have a chain
-// for address translation, which is what keeps the kernel translating established connections while
-// the other table is away.
+// case, and route_localnet, which opens that door, is set only behind it. Both also have what keeps
+// the kernel translating established connections while the other table is away: a chain for address
+// translation, and a rule that needs connections tracked.
 //
 // Only a SYN is translated: a connection that began at the relay before the kernel tracked
 // connections stays there.
 
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,7 @@ namespace vf {
 
 inline constexpr std::string_view nft_own_table = "virt_forward";
 inline constexpr std::string_view nft_guard_table = "virt_forward_guard";
+inline constexpr std::array<std::string_view, 2> nft_guard_chains{"guard", "established"};
 
 // Where a map's key is `host` and its value `guest`; both IPv4.
 struct NftElement {

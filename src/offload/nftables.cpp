@@ -39,10 +39,7 @@ Result<void> NftablesOffload::start(OnLoss on_loss) {
   auto host = open_();
   if (!host) return Unexpected(std::move(host).error());
   const auto standing = host->nft->look();
-  if (!standing)
-    return Unexpected(
-        standing.error().code,
-        "the packet filter cannot be read (it takes CAP_NET_ADMIN): " + standing.error().message);
+  if (!standing) return Unexpected(standing.error());
   if (standing->own)
     return Unexpected(ErrorCode::not_allowed, "another process has the nftables offload in use");
   if (auto cleared = clear_localnet_links(*host); !cleared) return cleared;

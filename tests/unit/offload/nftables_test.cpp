@@ -87,11 +87,7 @@ TEST_F(NftablesTest, StartSaysWhatIsMissing) {
   EXPECT_EQ(lacking.start({}).error().message, "this build is without nftables");
 
   kernel.look_error = Error{ErrorCode::not_allowed, "nftables: Operation not permitted"};
-  const auto started = offload->start({});
-  ASSERT_FALSE(started);
-  EXPECT_EQ(started.error().code, ErrorCode::not_allowed);
-  EXPECT_THAT(started.error().message,
-              AllOf(HasSubstr("CAP_NET_ADMIN"), HasSubstr("Operation not permitted")));
+  EXPECT_EQ(offload->start({}).error(), *kernel.look_error);
   EXPECT_THAT(kernel.done, IsEmpty());
 }
 
