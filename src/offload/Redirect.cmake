@@ -4,6 +4,7 @@
 set(VF_REDIRECT AUTO CACHE STRING "Socket redirection by eBPF: AUTO, ON (an error where it cannot be built) or OFF")
 set_property(CACHE VF_REDIRECT PROPERTY STRINGS AUTO ON OFF)
 
+set(VF_HAS_REDIRECT OFF CACHE INTERNAL "")
 set(missing)
 if(VF_REDIRECT)
   find_program(VF_BPF_CLANG NAMES clang clang-19 clang-16 clang-14)
@@ -42,3 +43,4 @@ add_custom_command(
 target_sources(vf_offload PRIVATE ${skeleton})
 target_include_directories(vf_offload SYSTEM PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/redirect)
 target_link_libraries(vf_offload PUBLIC PkgConfig::LIBBPF)
+set(VF_HAS_REDIRECT ON CACHE INTERNAL "")

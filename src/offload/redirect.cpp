@@ -30,7 +30,8 @@ Digest digest(const std::string& key) {
   std::array<guint8, 32> bytes{};
   gsize length = bytes.size();
   GChecksum* sum = g_checksum_new(G_CHECKSUM_SHA256);
-  g_checksum_update(sum, reinterpret_cast<const guchar*>(key.data()), static_cast<gssize>(key.size()));
+  g_checksum_update(sum, reinterpret_cast<const guchar*>(key.data()),
+                    static_cast<gssize>(key.size()));
   g_checksum_get_digest(sum, bytes.data(), &length);
   g_checksum_free(sum);
   Digest result{};
@@ -199,8 +200,8 @@ class RedirectOffload::Impl {
     return done;
   }
 
-  // The map holds what `entries_` says again. Its elements are allocated beforehand, so that there is
-  // room for what was there.
+  // The map holds what `entries_` says again. Its elements are allocated beforehand, so that there
+  // is room for what was there.
   void undo(const Changes& changes) {
     std::vector<redirect_host> hosts;
     std::vector<redirect_guest> guests;

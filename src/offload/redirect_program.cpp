@@ -122,7 +122,8 @@ Result<void> RedirectProgram::attach() {
       const int error = errno;
       detach();
       return Unexpected(system_error(
-          error, std::string("eBPF: attach ") + bpf_program__name(all[i]) + " to the control groups"));
+          error,
+          std::string("eBPF: attach ") + bpf_program__name(all[i]) + " to the control groups"));
     }
   }
   return {};

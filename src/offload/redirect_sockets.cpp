@@ -24,24 +24,37 @@ constexpr std::uint32_t bit(int state) {
 
 constexpr std::uint32_t established =
     bit(TCP_ESTABLISHED) | bit(TCP_FIN_WAIT1) | bit(TCP_FIN_WAIT2) | bit(TCP_CLOSE_WAIT);
-constexpr std::uint32_t all = established | bit(TCP_SYN_SENT) | bit(TCP_CLOSING) | bit(TCP_LAST_ACK);
+constexpr std::uint32_t all =
+    established | bit(TCP_SYN_SENT) | bit(TCP_CLOSING) | bit(TCP_LAST_ACK);
 
-// The value of the one map that was asked for, when the socket has one.
+// Of the one map that was asked for: each of its values lies in an attribute of its own, three
+// deep.
+struct Found {
+  const redirect_mark* mark = nullptr;
+};
+
+int find_value(const nlattr* attribute, void* found) {
+  if (mnl_attr_get_type(attribute) == SK_DIAG_BPF_STORAGE_MAP_VALUE &&
+      mnl_attr_get_payload_len(attribute) == sizeof(redirect_mark))
+    static_cast<Found*>(found)->mark =
+        static_cast<const redirect_mark*>(mnl_attr_get_payload(attribute));
+  return MNL_CB_OK;
+}
+
+int find_storage(const nlattr* attribute, void* found) {
+  return mnl_attr_parse_nested(attribute, find_value, found);
+}
+
+int find_storages(const nlattr* attribute, void* found) {
+  if (mnl_attr_get_type(attribute) != INET_DIAG_SK_BPF_STORAGES) return MNL_CB_OK;
+  return mnl_attr_parse_nested(attribute, find_storage, found);
+}
+
+// Null when the socket has none.
 const redirect_mark* mark_of(const nlmsghdr* message) {
-  const nlattr* attribute = nullptr;
-  mnl_attr_for_each(attribute, message, sizeof(inet_diag_msg)) {
-    if (mnl_attr_get_type(attribute) != INET_DIAG_SK_BPF_STORAGES) continue;
-    const nlattr* storage = nullptr;
-    mnl_attr_for_each_nested(storage, attribute) {
-      const nlattr* part = nullptr;
-      mnl_attr_for_each_nested(part, storage) {
-        if (mnl_attr_get_type(part) == SK_DIAG_BPF_STORAGE_MAP_VALUE &&
-            mnl_attr_get_payload_len(part) == sizeof(redirect_mark))
-          return static_cast<const redirect_mark*>(mnl_attr_get_payload(part));
-      }
-    }
-  }
-  return nullptr;
+  Found found;
+  mnl_attr_parse(message, sizeof(inet_diag_msg), find_storages, &found);
+  return found.mark;
 }
 
 }  // namespace
@@ -101,8 +114,8 @@ Result<std::vector<RedirectSockets::Socket>> RedirectSockets::list(Which which) 
     nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
     request->nlmsg_type = SOCK_DIAG_BY_FAMILY;
     request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    auto* wanted =
-        static_cast<inet_diag_req_v2*>(mnl_nlmsg_put_extra_header(request, sizeof(inet_diag_req_v2)));
+    auto* wanted = static_cast<inet_diag_req_v2*>(
+        mnl_nlmsg_put_extra_header(request, sizeof(inet_diag_req_v2)));
     wanted->sdiag_family = static_cast<std::uint8_t>(family);
     wanted->sdiag_protocol = IPPROTO_TCP;
     wanted->idiag_states = which == Which::all ? all : established;
@@ -142,7 +155,8 @@ Result<void> RedirectSockets::destroy(const Socket& socket) {
   const int error = ask(request, [](const nlmsghdr*) {});
   if (error == 0 || error == ENOENT) return {};
   if (error == EOPNOTSUPP)
-    return Unexpected(ErrorCode::not_supported, "this kernel cannot end a socket (INET_DIAG_DESTROY)");
+    return Unexpected(ErrorCode::not_supported,
+                      "this kernel cannot end a socket (INET_DIAG_DESTROY)");
   return Unexpected(system_error(error, "end of a redirected socket"));
 }
 
