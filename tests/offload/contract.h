@@ -24,6 +24,8 @@ struct Backend {
   std::function<std::unique_ptr<KernelOffload>()> make;
   // Takes away in the kernel what this process applied, as an administrator may.
   std::function<bool()> take_away;
+  // What is established cannot stay when the offload is ended in good order: it ends visibly then.
+  bool ends_connections = false;
 };
 inline void PrintTo(const Backend& backend, std::ostream* out) {
   *out << backend.name;
