@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// In place of redirect.cpp where clang, bpftool or libbpf was missing when this was built.
+
+#include "offload/redirect.h"
+
+namespace vf {
+namespace {
+
+Result<void> not_built() {
+  return Unexpected(ErrorCode::not_supported,
+                    "this build has no socket redirection (it was built without clang, bpftool "
+                    "or libbpf, or with VF_REDIRECT=OFF)");
+}
+
+}  // namespace
+
+class RedirectOffload::Impl {};
+
+RedirectOffload::RedirectOffload(std::chrono::milliseconds) {}
+RedirectOffload::~RedirectOffload() = default;
+
+Result<void> RedirectOffload::start(OnLoss) {
+  return not_built();
+}
+Result<void> RedirectOffload::admits(const OffloadEntry&) const {
+  return not_built();
+}
+Result<void> RedirectOffload::apply(std::span<const OffloadEntry>, std::span<const OffloadEntry>) {
+  return not_built();
+}
+void RedirectOffload::cut(std::span<const std::string>) {}
+Result<std::map<std::string, KernelOffload::Count>> RedirectOffload::counts() {
+  return not_built();
+}
+
+}  // namespace vf

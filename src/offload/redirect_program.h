@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The programs of redirect.bpf.c in the kernel, their maps, and what attaches them.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "offload/redirect_map.h"
+
+struct bpf_link;
+struct bpf_program;
+struct redirect_bpf;
+
+namespace vf {
+
+// Where the hierarchy of version 2 is mounted, from the text of /proc/self/mountinfo; empty when it
+// is not.
+std::string unified_root(const std::string& mountinfo);
+
+class RedirectProgram {
+ public:
+  // Loaded for this process's network namespace, not attached yet.
+  static Result<std::unique_ptr<RedirectProgram>> load();
+  ~RedirectProgram();
+  RedirectProgram(const RedirectProgram&) = delete;
+  RedirectProgram& operator=(const RedirectProgram&) = delete;
+
+  // After an error nothing is attached.
+  Result<void> attach();
+  void detach();
+  // What is attached no more, in words; empty when all is well.
+  std::string missing() const;
+  // Whether IPV6_V6ONLY can be read, and so ::1 be taken to an IPv4 address.
+  bool reads_v6only() const { return reads_v6only_; }
+  // Descriptor of the map of marks; the program's.
+  int marks() const;
+
+  // Some may have been done when these fail. Of `set`: hosts[i] goes to guests[i], whatever it
+  // was before.
+  Result<void> remove(std::span<const redirect_host> hosts);
+  Result<void> set(std::span<const redirect_host> hosts, std::span<const redirect_guest> guests);
+
+ private:
+  static constexpr std::size_t programs = 4;
+
+  RedirectProgram() = default;
+  Result<void> load(std::uint64_t netns_cookie, bool perfmon);
+  std::array<bpf_program*, programs> chosen() const;
+
+  Fd group_;
+  redirect_bpf* skeleton_ = nullptr;
+  bool reads_v6only_ = false;
+  std::array<bpf_link*, programs> links_{};
+  std::array<std::uint32_t, programs> program_ids_{};
+};
+
+}  // namespace vf
