@@ -10,6 +10,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 
 #include "daemon/bus_service.h"
@@ -20,6 +21,9 @@
 #include "daemon/policy_file.h"
 #include "daemon/relay_client.h"
 #include "glib/ref.h"
+#include "offload/nftables.h"
+#include "offload/redirect.h"
+#include "transport/usernet_tunnels.h"
 
 namespace vf {
 namespace {
@@ -139,9 +143,10 @@ Result<void> make_runtime_directory(const std::string& path) {
 
 // Nothing where the policy has a mistake: the defaults would allow what somebody meant to forbid.
 std::optional<Policy> loaded_policy(const Settings& settings) {
-  // Who runs the session's daemon owns its guests.
+  // Who runs the session's daemon owns its guests and their own keys.
+  const bool session = settings.uri.ends_with("/session");
   LoadedPolicy loaded =
-      load_policy(settings.policy_directory, {.automatic = settings.uri.ends_with("/session")});
+      load_policy(settings.policy_directory, {.automatic = session, .own_ssh_keys = session});
   for (const std::string& problem : loaded.problems)
     log(LogLevel::error, "the host policy is wrong", {{"reason", problem}});
   if (!loaded.problems.empty()) return std::nullopt;
@@ -187,11 +192,18 @@ int run(const Settings& settings) {
   RelayClient relay({directory + "/relay.sock", settings.relay_program, settings.relay_user},
                     reconciler);
   reconciler.use_relay(relay);
+  reconciler.use_offload(std::make_unique<RedirectOffload>());
+  reconciler.use_offload(std::make_unique<NftablesOffload>());
   reconciler.use_agent_directory(settings.agent_directory);
   LibvirtHost libvirt(settings.uri, reconciler);
   reconciler.use_qemu_agents([&libvirt](const std::string& uuid, std::string command, auto done) {
     libvirt.ask_qemu_agent(uuid, std::move(command), std::move(done));
   });
+  UsernetTunnels usernet(
+      {.monitor = [&libvirt](const std::string& uuid, std::string command,
+                             auto done) { libvirt.human_monitor(uuid, command, std::move(done)); }},
+      reconciler);
+  reconciler.use_tunnels(usernet);
   ForwardEditor editor(reconciler, table, libvirt, relay);
 
   const auto prepare = [&](const HookMessage& message, HookServer::Answer answer) {

@@ -435,6 +435,10 @@ void Reconciler::connection_changed(bool connected, const std::string& reason) {
     for (const std::string& uuid : all())
       qemu_agents_->forget(uuid);
   if (connected)
+    for (const auto& [kind, layer] : layers_)
+      for (const std::string& uuid : all())
+        layer->check(uuid);
+  if (connected)
     log(LogLevel::info, "connected to libvirt", {{"uri", table_.connection_uri()}});
   else
     log(LogLevel::warning, "no connection to libvirt: forwards stay as they are",

@@ -20,6 +20,15 @@ RelayRoute route_of(const RelayForward& forward) {
           forward.proxy_protocol, forward.idle_timeout};
 }
 
+// What was proven for the daemon before.
+void take_proof(BoundForward& bound, const HeldForward& held) {
+  const auto& endpoints = held.forward.target.endpoints;
+  if (!held.proven || *held.proven >= endpoints.size()) return;
+  bound.proven = true;
+  bound.hop = *held.proven;
+  bound.proven_by = endpoints[*held.proven];
+}
+
 }  // namespace
 
 void Reconciler::adopt_held(DomainRecord& record, const std::vector<DesiredForward>& desired) {
@@ -69,7 +78,9 @@ bool Reconciler::adopt_one(DomainRecord& record, const DesiredForward& desired, 
   record.bound.emplace(id, BoundForward{{desired.key, desired.claim, *port, route, true},
                                         std::move(addresses),
                                         std::move(held.listeners)});
-  remember_port(record, record.bound.at(id).actual);
+  BoundForward& adopted = record.bound.at(id);
+  take_proof(adopted, held);
+  remember_port(record, adopted.actual);
   return true;
 }
 
@@ -82,6 +93,7 @@ bool Reconciler::adopt_socket(DomainRecord& record, const DesiredForward& desire
   BoundForward bound{{desired.key, desired.claim, {}, route_of(held.forward), true}, {}, {}};
   bound.listeners = std::move(held.listeners);
   bound.file = std::move(file);
+  take_proof(bound, held);
   record.bound.emplace(id, std::move(bound));
   return true;
 }

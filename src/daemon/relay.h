@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@ namespace vf {
 struct HeldForward {
   RelayForward forward;
   std::vector<Fd> listeners;
+  std::optional<std::size_t> proven = {};  // by which endpoint a connection got through
 };
 
 inline RelayProtocol relay_protocol(Protocol protocol) {

@@ -193,7 +193,8 @@ class RelayClient::Implementation {
     if (state_ == State::ending) return;
     if (state_ != State::listing || held_.size() >= max_held) return out_of_order();
     if (held.proven) proven_.emplace_back(held.forward.key, held.endpoint);
-    held_.push_back({std::move(held.forward), std::move(held.listeners)});
+    const auto proven = held.proven ? std::optional<std::size_t>(held.endpoint) : std::nullopt;
+    held_.push_back({std::move(held.forward), std::move(held.listeners), proven});
   }
 
   void take(RelayListEnd&) {

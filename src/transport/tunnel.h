@@ -71,6 +71,9 @@ class TunnelLayer {
   virtual void forget(const std::string& uuid) = 0;
   // Those of the last order. The reason of one that cannot be laid stays until it can.
   virtual TunnelEnds ends(const std::string& uuid) const = 0;
+  // "Tunnels may have got lost": looks what is there, and lays what is missing. For layers that
+  // would not notice by themselves.
+  virtual void check(const std::string& /*uuid*/) {}
 };
 
 }  // namespace vf

@@ -69,10 +69,9 @@ class UsernetTunnels final : public TunnelLayer {
   void forget(const std::string& uuid) override;
   TunnelEnds ends(const std::string& uuid) const override;
 
-  // "Rules may have got lost": looks what QEMU has, and lays what is missing. For events within a
-  // run that the order does not show: an interface unplugged and another plugged in under the same
-  // alias, a snapshot reverted to, libvirt back after a time without it.
-  void check(const std::string& uuid);
+  // For events within a run that the order does not show: an interface unplugged and another
+  // plugged in under the same alias, a snapshot reverted to, libvirt back after a time without it.
+  void check(const std::string& uuid) override;
 
   static bool is_free_here(Protocol protocol, const Endpoint& endpoint);
   static std::set<IpAddress> hidden_listeners_here();

@@ -72,11 +72,11 @@ class Echo:
         assert back == text
 
     def ended(self, deadline=5.0):
-        """Waits for the other side's end: "reset" or "end"."""
+        """Waits for the other side's end: "reset" (also by this kernel, of what was taken past the relay) or "end"."""
         self._socket.settimeout(deadline)
         try:
             data = self._socket.recv(1)
-        except ConnectionResetError:
+        except (ConnectionResetError, ConnectionAbortedError):
             return "reset"
         assert not data, data
         return "end"

@@ -320,6 +320,17 @@ TEST_F(Adoption, WhatIsWantedGoesOnUntouched) {
   EXPECT_EQ(view("web-uuid", "tcp:any:80").host_port, port_);
 }
 
+// A new daemon hears from the relay what was proven for the one before.
+TEST_F(Adoption, WhatWasProvenIsSo) {
+  HeldForward held = hold("web-uuid/tcp:any:80");
+  held.forward.target.endpoints = {Endpoint{*IpAddress::parse("192.0.2.7"), *Port::from(80)}};
+  held.proven = 0;
+  reconciler.relay_ready(one(std::move(held)));
+  reconciler.resynced({running("web", R"(<forward guest-port="80"/>)")});
+  reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.7")});
+  EXPECT_TRUE(view("web-uuid", "tcp:any:80").proven);
+}
+
 TEST_F(Adoption, DatagramsGoOnUntouchedToo) {
   reconciler.relay_ready(one(hold("web-uuid/n", Protocol::udp)));
   reconciler.resynced({running("web", R"(<forward name="n" guest-port="53" protocol="udp"/>)")});
