@@ -156,14 +156,13 @@ class RedirectOffload::Impl {
     for (const std::string& key : keys)
       forwards.insert(digest(key));
     end_sockets(forwards);
-    second_look_.merge(forwards);
-    look_again_ = after(until_second_look, [this] {
-      std::erase_if(second_look_, [this](const Digest& forward) {
-        const auto known = forwards_.find(forward);
-        return known != forwards_.end() && known->second.entries > 0;
-      });
-      end_sockets(std::exchange(second_look_, {}));
+    std::erase_if(forwards, [this](const Digest& forward) {
+      const auto known = forwards_.find(forward);
+      return known != forwards_.end() && known->second.entries > 0;
     });
+    second_look_.merge(forwards);
+    look_again_ =
+        after(until_second_look, [this] { end_sockets(std::exchange(second_look_, {})); });
   }
 
   Result<std::map<std::string, Count>> counts() {
@@ -229,7 +228,9 @@ class RedirectOffload::Impl {
   void remember(const OffloadEntry& entry) {
     forget(entry.host);
     entries_.emplace(entry.host, entry);
-    Forward& forward = forwards_[digest(entry.key)];
+    const Digest name = digest(entry.key);
+    second_look_.erase(name);
+    Forward& forward = forwards_[name];
     forward.key = entry.key;
     ++forward.entries;
   }

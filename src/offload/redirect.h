@@ -25,8 +25,8 @@ class RedirectOffload final : public KernelOffload {
   Result<void> admits(const OffloadEntry& entry) const override;
   Result<void> apply(std::span<const OffloadEntry> gone,
                      std::span<const OffloadEntry> added) override;
-  // A connect() that was under way when its entry went may come to light a little later: it is
-  // looked for once more after a second.
+  // A connect() that was under way when a forward's last entry went may come to light a little
+  // later: it is looked for once more after a second, unless the forward is back by then.
   void cut(std::span<const std::string> keys) override;
   // Connections that one end has closed are counted, those that both have closed are not. Never
   // bytes: nobody counts those of connections that have ended.

@@ -7,10 +7,10 @@
 namespace vf {
 namespace {
 
-Result<void> not_built() {
-  return Unexpected(ErrorCode::not_supported,
-                    "this build has no socket redirection (it was built without clang, bpftool "
-                    "or libbpf, or with VF_REDIRECT=OFF)");
+Unexpected not_built() {
+  return {ErrorCode::not_supported,
+          "this build has no socket redirection (it was built without clang, bpftool or libbpf, or "
+          "with VF_REDIRECT=OFF)"};
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include <fstream>
 #include <thread>
 
+#include "glib/source.h"
 #include "offload/redirect_program.h"
 #include "place.h"
 #include "redirect_links.h"
@@ -274,6 +275,19 @@ TEST_F(RedirectTest, CutEndsConnectionsUnderWay) {
   pollfd ended{client.get(), POLLIN, 0};
   ASSERT_EQ(poll(&ended, 1, 5000), 1);
   EXPECT_EQ(pending_error(client), ECONNABORTED);
+}
+
+TEST_F(RedirectTest, ForwardThatIsBackIsNotCutAgain) {
+  const Forward forward = add("127.0.0.1", "10.9.0.2");
+  ASSERT_TRUE(offload.apply({&forward.entry, 1}, {}));
+  cut("a/web");
+  add(forward);
+  const Connection made = connection(forward);
+  ASSERT_TRUE(offload.apply({&forward.entry, 1}, {}));
+  bool second_look_over = false;
+  const Source later = after(std::chrono::milliseconds(1100), [&] { second_look_over = true; });
+  EXPECT_TRUE(run_until([&] { return second_look_over; }));
+  EXPECT_TRUE(talks(made.client, made.server));
 }
 
 TEST_F(RedirectTest, SaysWhatItDoesNotAdmit) {

@@ -3,7 +3,6 @@
 #include "common.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -20,13 +19,7 @@
 namespace vf::load {
 namespace {
 
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  return address;
-}
+in_addr named{htonl(INADDR_LOOPBACK)};
 
 void set(const Fd& socket, int level, int option, int value) {
   if (setsockopt(socket.get(), level, option, &value, sizeof value) < 0) die("setsockopt");
@@ -37,6 +30,18 @@ void set(const Fd& socket, int level, int option, int value) {
 void die(const std::string& what) {
   std::fprintf(stderr, "relay_load: %s: %s\n", what.c_str(), std::strerror(errno));
   std::exit(1);
+}
+
+void name_address(in_addr address) {
+  named = address;
+}
+
+sockaddr_in named_address(std::uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr = named;
+  address.sin_port = htons(port);
+  return address;
 }
 
 Counters& map_counters(const std::string& path) {
@@ -52,7 +57,7 @@ Fd listen_tcp(std::uint16_t port) {
   Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket) die("socket");
   set(socket, SOL_SOCKET, SO_REUSEADDR, 1);
-  const sockaddr_in address = loopback(port);
+  const sockaddr_in address = named_address(port);
   if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 ||
       listen(socket.get(), 4096) < 0)
     die("listen on " + std::to_string(port));
@@ -63,7 +68,7 @@ Fd connect_tcp(std::uint16_t port) {
   Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket) die("socket");
   set(socket, IPPROTO_TCP, TCP_NODELAY, 1);
-  const sockaddr_in address = loopback(port);
+  const sockaddr_in address = named_address(port);
   if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 &&
       errno != EINPROGRESS)
     die("connect to " + std::to_string(port));

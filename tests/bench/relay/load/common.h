@@ -5,6 +5,8 @@
 
 #pragma once
 
+#include <netinet/in.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -52,6 +54,10 @@ struct Counters {
 
 // Creates the file, zeroed, when it is not there yet.
 Counters& map_counters(const std::string& path);
+
+// 127.0.0.1, unless another was named.
+void name_address(in_addr address);
+sockaddr_in named_address(std::uint16_t port);
 
 Fd listen_tcp(std::uint16_t port);
 // Non-blocking, without Nagle's delay. The connection may still be under way.

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// relay_load MODE PORT COUNTERS [CONNECTIONS [WINDOW-MS [WARM-UP-MS]]]
+// relay_load MODE [ADDRESS:]PORT COUNTERS [CONNECTIONS [WINDOW-MS [WARM-UP-MS]]]
 //
-// Both ends of every measurement of tests/bench/relay, on 127.0.0.1. MODE serve is the far end, the
-// same behind every relay; the other modes connect to a relay, or straight to the far end, and
-// print their figures as one line of JSON. COUNTERS is the file through which the far end counts.
+// Both ends of every measurement of tests/bench/relay, on 127.0.0.1 unless told otherwise. MODE
+// serve is the far end, the same behind every relay; the other modes connect to a relay, or
+// straight to the far end, and print their figures as one line of JSON. COUNTERS is the file
+// through which the far end counts.
 
+#include <arpa/inet.h>
 #include <signal.h>
 
 #include <charconv>
@@ -38,8 +40,10 @@ constexpr Command commands[] = {
 };
 
 int usage() {
-  std::fputs("usage: relay_load MODE PORT COUNTERS [CONNECTIONS [WINDOW-MS [WARM-UP-MS]]]\nmodes:",
-             stderr);
+  std::fputs(
+      "usage: relay_load MODE [ADDRESS:]PORT COUNTERS [CONNECTIONS [WINDOW-MS [WARM-UP-MS]]]\n"
+      "modes:",
+      stderr);
   for (const Command& command : commands)
     std::fprintf(stderr, " %s", std::string(command.name).c_str());
   std::fputs("\n", stderr);
@@ -56,7 +60,15 @@ bool number(std::string_view text, unsigned& value) {
 int main(int argc, char** argv) {
   if (argc < 4 || argc > 7) return usage();
   unsigned numbers[] = {0, 1, 500, 150};  // port, connections, window, warm-up
-  if (!number(argv[2], numbers[0]) || numbers[0] == 0 || numbers[0] > 65535) return usage();
+  std::string_view port = argv[2];
+  if (const auto colon = port.find(':'); colon != port.npos) {
+    in_addr address{};
+    if (inet_pton(AF_INET, std::string(port.substr(0, colon)).c_str(), &address) != 1)
+      return usage();
+    name_address(address);
+    port.remove_prefix(colon + 1);
+  }
+  if (!number(port, numbers[0]) || numbers[0] == 0 || numbers[0] > 65535) return usage();
   for (int index = 4; index < argc; ++index)
     if (!number(argv[index], numbers[index - 3])) return usage();
   signal(SIGPIPE, SIG_IGN);

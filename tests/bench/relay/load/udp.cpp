@@ -58,14 +58,6 @@ class Batch {
   std::array<mmsghdr, batch> messages_;
 };
 
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  return address;
-}
-
 // Room for what a relay hands on in one go; the same for every relay.
 void widen(const Fd& socket) {
   const int bytes = 4 << 20;
@@ -74,7 +66,7 @@ void widen(const Fd& socket) {
 
 Fd connected(std::uint16_t port) {
   Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  const sockaddr_in address = loopback(port);
+  const sockaddr_in address = named_address(port);
   if (!socket ||
       connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
     die("udp socket");
@@ -151,7 +143,7 @@ class Echoes {
 
 void serve_udp(std::uint16_t port, Counters& counters) {
   const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const sockaddr_in address = loopback(port);
+  const sockaddr_in address = named_address(port);
   if (!socket ||
       bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
     die("udp port " + std::to_string(port));
