@@ -50,6 +50,7 @@ Result<void> NftablesOffload::start(OnLoss on_loss) {
   on_loss_ = std::move(on_loss);
   host_ = *std::move(host);
   if (auto placed = put_in_place(); !placed) {
+    (void)host_->nft->run(nft_remove_guard_table());
     host_.reset();
     return placed;
   }

@@ -9,6 +9,9 @@
 // stands before the sysctl is set and until it is set back, on every path: also the process being
 // killed, which takes one table away, and a flush of the ruleset, which takes the other.
 //
+// Not served: a client that binds its socket to the link lo (SO_BINDTODEVICE). It would have to be
+// left to the relay, but no rule can tell; its connections time out.
+//
 // The sysctl stays as long as connections need it: those of entries that are gone, too, until they
 // end or are cut. For this, entries that are gone are remembered while the kernel tracks
 // connections of theirs.

@@ -267,6 +267,7 @@ TEST_F(NftablesTest, CountsBytesOnlyWhereAllAreKnown) {
   EXPECT_THAT(*offload->counts(), IsEmpty());
   connect(entry("a", 8080), TrackedFlow::Phase::begun);
   connect(entry("a", 8080), TrackedFlow::Phase::over);
+  connect(entry("a", 8080, "10.9.0.3"));  // another's translation
   EXPECT_THAT(*offload->counts(), IsEmpty());
   for (int i = 0; i < 2; ++i) {
     auto& flow = connect(entry("a", 8080));
