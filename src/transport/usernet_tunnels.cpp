@@ -257,10 +257,10 @@ void UsernetTunnels::step(const GuestPointer& guest) {
 void UsernetTunnels::ask(const GuestPointer& guest, std::string command, Read read) {
   guest->asked = true;
   outside_.monitor(guest->order.uuid, std::move(command),
-                   [this, alive = std::weak_ptr<int>(alive_), weak = std::weak_ptr<Guest>(guest),
+                   [this, weak = std::weak_ptr<Guest>(guest),
                     read = std::move(read)](const Result<std::string>& reply) {
                      const GuestPointer asker = weak.lock();
-                     if (alive.expired() || !asker) return;
+                     if (!asker) return;  // or this layer is gone
                      asker->asked = false;
                      read(*asker, reply);
                      step(asker);

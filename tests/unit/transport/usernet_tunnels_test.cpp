@@ -251,6 +251,17 @@ TEST_F(UsernetTunnelsTest, AStoppedDomainIsNotAskedForEver) {
   answer(Error{ErrorCode::failed, "domain is not running"});
   settle();
   EXPECT_EQ(asked.size(), 1u);
+
+  restart();
+  left_over = {hidden_address(uuid, 3, false)};
+  asked.clear();
+  order(wanted({}));
+  for (int i = 0; i < 3; ++i) {
+    if (i > 0) layer->forget(uuid);
+    if (!pending.empty()) answer(Error{ErrorCode::failed, "domain is not running"});
+  }
+  EXPECT_EQ(asked.size(), 2u);
+  EXPECT_THAT(pending, IsEmpty());
 }
 
 // A forgotten domain that is back in the same run: libvirt was away.
@@ -385,6 +396,7 @@ TEST_F(UsernetTunnelsTest, LibvirtsErrorIsTheReasonUntilItWorks) {
   order(wanted({target(80)}));
   answer(Error{ErrorCode::failed, "libvirt is away"});
   EXPECT_EQ(end_of(target(80)), "libvirt is away");
+  order(wanted({target(80)}));
   EXPECT_THAT(pending, IsEmpty());
   wait_for_question();
   EXPECT_EQ(asked.back(), "info usernet");
@@ -398,7 +410,7 @@ TEST_F(UsernetTunnelsTest, AfterAnErrorItLooksBeforeItAddsAgain) {
   answer();
   qemu.run(pending.front().first);
   answer(Error{ErrorCode::failed, "the connection broke"});
-  layer->check(uuid);
+  wait_for_question();
   settle();
   EXPECT_EQ(asked.back(), "info usernet");
   EXPECT_EQ(rule_of(target(80)), "10.0.2.15:80");
@@ -420,6 +432,34 @@ TEST_F(UsernetTunnelsTest, AnInterfaceThatGoesTakesItsRulesWithIt) {
   both.user_nets.clear();
   order(both);
   EXPECT_THAT(end_of(target(80)), HasSubstr("no interface of type 'user'"));
+}
+
+// While QEMU has it still.
+TEST_F(UsernetTunnelsTest, AnInterfaceThatIsOrderedNoLongerIsLeft) {
+  order(wanted({target(80)}));
+  settle();
+  TunnelOrder other = wanted({target(80)});
+  other.user_nets = {"net1"};
+  order(other);
+  settle();
+  EXPECT_EQ(rule_of(target(80), "hostnet1"), "10.0.2.15:80");
+  EXPECT_EQ(qemu.rules.size(), 1u);
+}
+
+// Gone and back under the same alias before anything could be done about it.
+TEST_F(UsernetTunnelsTest, AnInterfaceThatIsBackHasNoRules) {
+  order(wanted({target(80)}));
+  settle();
+  TunnelOrder both = wanted({target(80), target(81)}), none = both;
+  none.user_nets.clear();
+  order(both);
+  ASSERT_EQ(pending.size(), 1u);
+  qemu.rules.clear();
+  order(none);
+  order(both);
+  settle();
+  EXPECT_EQ(rule_of(target(80)), "10.0.2.15:80");
+  EXPECT_EQ(rule_of(target(81)), "10.0.2.15:81");
 }
 
 // The order has not caught up with the unplugging.
