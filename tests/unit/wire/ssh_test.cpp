@@ -109,7 +109,8 @@ TEST(SshWire, WhatIsNoOrderIsNotSent) {
   };
   EXPECT_TRUE(changed([](SshGuest&) {}));
   EXPECT_FALSE(changed([](SshGuest& guest) { guest.user = "-oProxyCommand=x"; }));
-  EXPECT_FALSE(changed([](SshGuest& guest) { guest.uuid = "../../../../../../etc/cron.daily/x12"; }));
+  EXPECT_FALSE(
+      changed([](SshGuest& guest) { guest.uuid = "../../../../../../etc/cron.daily/x12"; }));
   EXPECT_FALSE(changed([](SshGuest& guest) { guest.key_path = "relative"; }));
   EXPECT_FALSE(changed([](SshGuest& guest) { guest.destinations[0] = UnixEndpoint{"/x"}; }));
   EXPECT_FALSE(changed([](SshGuest& guest) { guest.destinations[0] = localhost(22); }));
