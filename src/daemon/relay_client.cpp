@@ -12,7 +12,7 @@
 #include <optional>
 #include <utility>
 
-#include "daemon/relay_process.h"
+#include "daemon/service_process.h"
 #include "glib/packet_channel.h"
 #include "glib/source.h"
 #include "wire/relay.h"
@@ -118,19 +118,12 @@ class RelayClient::Implementation {
   };
 
   void open() {
-    int error_number = 0;
-    Fd socket = connect_to_relay(options_.socket_path, error_number);
-    const bool absent = error_number == ENOENT || error_number == ECONNREFUSED;
-    if (!socket && absent && !options_.relay_program.empty()) {
-      const auto started =
-          start_relay({options_.relay_program, options_.socket_path, options_.relay_user});
-      if (!started) return lost(started.error().message);
-      socket = connect_to_relay(options_.socket_path, error_number);
-    }
-    if (!socket) return lost(system_error(error_number, options_.socket_path).message);
+    auto socket =
+        connect_or_start({options_.relay_program, options_.socket_path, options_.relay_user});
+    if (!socket) return lost(socket.error().message);
     state_ = State::greeting;
     channel_ = std::make_unique<PacketChannel>(
-        std::move(socket), limits,
+        std::move(*socket), limits,
         [this](std::span<const std::uint8_t> bytes, std::vector<Fd> fds) {
           receive(bytes, std::move(fds));
         },

@@ -2,11 +2,7 @@
 
 #include "wire/relay.h"
 
-#include <algorithm>
-#include <cstring>
-#include <iterator>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 #include "wire/relay_codec.h"
@@ -192,93 +188,34 @@ struct Codec<RelayControlSocket> {
 
 namespace {
 
-using namespace relay_codec;
+struct Protocol {
+  using Message = RelayMessage;
+  template <typename T>
+  using Codec = relay_codec::Codec<T>;
+  using Writer = relay_codec::Writer;
+  using Reader = relay_codec::Reader;
+  static constexpr std::size_t max_bytes = relay_packet_max_bytes;
+  static constexpr std::size_t max_fds = relay_packet_max_fds;
+  static constexpr std::string_view name = "relay packet";
 
-constexpr std::size_t header_bytes = sizeof(std::uint32_t) + 2 * sizeof(std::uint16_t);
-
-// The kind on the wire is the place in RelayMessage, counted from 1: append only.
-template <std::size_t... kinds>
-RelayMessage read_message(std::size_t index, Reader& from, std::vector<Fd>& fds,
-                          std::index_sequence<kinds...>) {
-  RelayMessage message;
-  const auto read_if = [&]<std::size_t kind>(std::integral_constant<std::size_t, kind>) {
-    using T = std::variant_alternative_t<kind, RelayMessage>;
-    if (kind == index) message.emplace<kind>(Codec<T>::read(from, fds));
-  };
-  (read_if(std::integral_constant<std::size_t, kinds>{}), ...);
-  return message;
-}
-
-std::vector<Fd>* fds_of(RelayMessage& message) {
-  if (auto* add = std::get_if<RelayAdd>(&message)) return &add->listeners;
-  if (auto* held = std::get_if<RelayHeld>(&message)) return &held->listeners;
-  if (auto* control = std::get_if<RelayControlSocket>(&message)) return &control->listeners;
-  if (auto* open = std::get_if<RelayGuestOpen>(&message)) return &open->control;
-  return nullptr;
-}
-
-Unexpected malformed(std::string_view what) {
-  return Unexpected(ErrorCode::invalid_argument, "relay packet: " + std::string(what));
-}
+  static std::vector<Fd>* fds_of(RelayMessage& message) {
+    if (auto* add = std::get_if<RelayAdd>(&message)) return &add->listeners;
+    if (auto* held = std::get_if<RelayHeld>(&message)) return &held->listeners;
+    if (auto* control = std::get_if<RelayControlSocket>(&message)) return &control->listeners;
+    if (auto* open = std::get_if<RelayGuestOpen>(&message)) return &open->control;
+    return nullptr;
+  }
+};
 
 }  // namespace
 
 bool RelayPacket::append(RelayMessage& message) {
-  std::vector<Fd>* const listeners = fds_of(message);
-  const std::size_t fd_count = listeners ? listeners->size() : 0;
-  if (fds.size() + fd_count > relay_packet_max_fds) return false;
-  const bool valid = std::visit(
-      [](const auto& typed) { return Codec<std::decay_t<decltype(typed)>>::valid(typed); },
-      message);
-  if (!valid) return false;
-
-  const std::size_t begin = bytes.size();
-  Writer to(bytes);
-  to.number(std::uint32_t{0});
-  to.number(static_cast<std::uint16_t>(message.index() + 1));
-  to.number(static_cast<std::uint16_t>(fd_count));
-  std::visit([&](const auto& typed) { Codec<std::decay_t<decltype(typed)>>::write(typed, to); },
-             message);
-  if (bytes.size() > relay_packet_max_bytes) {
-    bytes.resize(begin);
-    return false;
-  }
-  const auto length = static_cast<std::uint32_t>(bytes.size() - begin);
-  std::memcpy(bytes.data() + begin, &length, sizeof length);
-  if (listeners) {
-    std::move(listeners->begin(), listeners->end(), std::back_inserter(fds));
-    listeners->clear();
-  }
-  return true;
+  return codec::append<Protocol>(bytes, fds, message);
 }
 
 Result<std::vector<RelayMessage>> decode_relay_packet(std::span<const std::uint8_t> bytes,
                                                       std::vector<Fd> fds) {
-  constexpr auto kinds = std::variant_size_v<RelayMessage>;
-  if (bytes.size() > relay_packet_max_bytes) return malformed("too long");
-  std::vector<RelayMessage> messages;
-  std::size_t used_fds = 0;
-  while (!bytes.empty()) {
-    Reader header(bytes);
-    const auto length = header.number<std::uint32_t>();
-    const auto kind = header.number<std::uint16_t>();
-    const auto fd_count = header.number<std::uint16_t>();
-    if (header.failed() || length < header_bytes || length > bytes.size())
-      return malformed("a length is wrong");
-    if (kind < 1 || kind > kinds) return malformed("unknown kind " + std::to_string(kind));
-    if (fd_count > fds.size() - used_fds) return malformed("a descriptor is missing");
-
-    const auto first = fds.begin() + static_cast<std::ptrdiff_t>(used_fds);
-    std::vector<Fd> own(std::make_move_iterator(first), std::make_move_iterator(first + fd_count));
-    used_fds += fd_count;
-    Reader body(bytes.subspan(header_bytes, length - header_bytes));
-    messages.push_back(read_message(kind - 1u, body, own, std::make_index_sequence<kinds>{}));
-    if (!body.complete()) return malformed("kind " + std::to_string(kind) + " is malformed");
-    if (!own.empty()) return malformed("a descriptor too many");
-    bytes = bytes.subspan(length);
-  }
-  if (used_fds != fds.size()) return malformed("a descriptor too many");
-  return messages;
+  return codec::decode<Protocol>(bytes, std::move(fds));
 }
 
 RelayCounters& RelayCounters::operator+=(const RelayCounters& other) {

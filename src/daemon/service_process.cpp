@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-#include "daemon/relay_process.h"
+#include "daemon/service_process.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -85,6 +85,22 @@ Result<std::optional<Identity>> identity_of(const std::string& user) {
   return std::optional(std::move(identity));
 }
 
+// Nobody else may have put something in the directory's place, or have made it lead elsewhere.
+Result<void> give(const ServiceDirectory& directory, const Identity* identity) {
+  const std::string& path = directory.path;
+  if (mkdir(path.c_str(), 0700) < 0 && errno != EEXIST)
+    return Unexpected(system_error(errno, path));
+  const Fd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status {};
+  if (!fd || fstat(fd.get(), &status) < 0) return Unexpected(system_error(errno, path));
+  if (status.st_uid != geteuid() && !(identity && status.st_uid == identity->uid))
+    return Unexpected(ErrorCode::not_allowed, path + " belongs to somebody else");
+  if (identity && fchown(fd.get(), identity->uid, identity->gid) < 0)
+    return Unexpected(system_error(errno, path));
+  if (fchmod(fd.get(), directory.mode) < 0) return Unexpected(system_error(errno, path));
+  return {};
+}
+
 // Without what the service manager says to the daemon alone.
 std::vector<char*> child_environment() {
   std::vector<char*> result;
@@ -106,13 +122,18 @@ Fd raised(const Fd& fd) {
 // identity those of the kernel, not libc's, which would look for the other threads.
 class Child {
  public:
-  Child(const char* program, const Identity* identity, int control, int null, int status)
-      : program_(program),
+  Child(const ServiceProcess& process, const Identity* identity, int control, int null, int status)
+      : program_(process.program.c_str()),
         identity_(identity),
+        arguments_{const_cast<char*>(program_), control_argument_},
         environment_(child_environment()),
         control_(control),
         null_(null),
-        status_(status) {}
+        status_(status) {
+    for (const std::string& argument : process.arguments)
+      arguments_.push_back(const_cast<char*>(argument.c_str()));
+    arguments_.push_back(nullptr);
+  }
 
   [[noreturn]] void start_in_new_session() {
     setsid();
@@ -138,8 +159,7 @@ class Child {
          syscall(SYS_setresgid, identity_->gid, identity_->gid, identity_->gid) < 0 ||
          syscall(SYS_setresuid, identity_->uid, identity_->uid, identity_->uid) < 0))
       fail();
-    std::array<char*, 3> arguments{const_cast<char*>(program_), control_argument_, nullptr};
-    execve(program_, arguments.data(), environment_.data());
+    execve(program_, arguments_.data(), environment_.data());
     fail();
   }
 
@@ -151,6 +171,7 @@ class Child {
 
   const char* program_;
   const Identity* identity_;
+  std::vector<char*> arguments_;
   std::vector<char*> environment_;
   int control_;
   int null_;
@@ -160,29 +181,33 @@ class Child {
 
 }  // namespace
 
-Result<void> start_relay(const RelayProcess& process) {
+Result<void> start_service(const ServiceProcess& process) {
   const auto identity = identity_of(process.user);
   if (!identity) return Unexpected(identity.error());
+  for (const ServiceDirectory& directory : process.directories)
+    if (auto made = give(directory, *identity ? &**identity : nullptr); !made)
+      return Unexpected(made.error());
   auto listening = listen_at(process.socket_path);
   if (!listening) return Unexpected(listening.error());
   const Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   int ends[2];
-  if (!null || pipe2(ends, O_CLOEXEC) < 0) return Unexpected(system_error(errno, "relay"));
+  if (!null || pipe2(ends, O_CLOEXEC) < 0) return Unexpected(system_error(errno, process.program));
   const Fd status(ends[0]);
   Fd child_status(ends[1]);
   Fd high_control = raised(*listening);
   Fd high_null = raised(null);
   Fd high_status = raised(child_status);
-  if (!high_control || !high_null || !high_status) return Unexpected(system_error(errno, "relay"));
+  if (!high_control || !high_null || !high_status)
+    return Unexpected(system_error(errno, process.program));
 
-  Child child(process.program.c_str(), *identity ? &**identity : nullptr, high_control.get(),
-              high_null.get(), high_status.get());
+  Child child(process, *identity ? &**identity : nullptr, high_control.get(), high_null.get(),
+              high_status.get());
   const pid_t pid = fork();
   if (pid < 0) return Unexpected(system_error(errno, "fork"));
   if (pid == 0) child.start_in_new_session();
   child_status.reset();
   high_status.reset();
-  // The first child ends at once; the relay itself is init's from then on.
+  // The first child ends at once; the program itself is init's from then on.
   while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
   int error_number = 0;
@@ -194,7 +219,7 @@ Result<void> start_relay(const RelayProcess& process) {
   return {};
 }
 
-Fd connect_to_relay(const std::string& socket_path, int& error_number) {
+Fd connect_to_service(const std::string& socket_path, int& error_number) {
   const auto address = unix_address(socket_path);
   Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!address || !socket) {
@@ -206,6 +231,18 @@ Fd connect_to_relay(const std::string& socket_path, int& error_number) {
     return Fd();
   }
   error_number = 0;
+  return socket;
+}
+
+Result<Fd> connect_or_start(const ServiceProcess& process) {
+  int error_number = 0;
+  Fd socket = connect_to_service(process.socket_path, error_number);
+  const bool absent = error_number == ENOENT || error_number == ECONNREFUSED;
+  if (!socket && absent && !process.program.empty()) {
+    if (auto started = start_service(process); !started) return Unexpected(started.error());
+    socket = connect_to_service(process.socket_path, error_number);
+  }
+  if (!socket) return Unexpected(system_error(error_number, process.socket_path));
   return socket;
 }
 
