@@ -27,7 +27,8 @@ int main(int argc, char** argv) {
                                     .input = STDIN_FILENO,
                                     .socket_path = hook_socket_path(),
                                     .deadline = deadline,
-                                    .on_required = refuse_when_cut_short});
+                                    .on_required = refuse_when_cut_short,
+                                    .every_domain = geteuid() != 0});
   if (!outcome.log.empty())
     log_line(outcome.severe ? Severity::warning : Severity::info, outcome.log);
   if (outcome.status != 0) complain(outcome.complaint, Deadline::after(reserve));

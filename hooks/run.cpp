@@ -43,9 +43,10 @@ Result<HookReply> hand_over(const Invocation& invocation, const HookMessage& mes
 Outcome run_hook(const Invocation& invocation) {
   const auto moment = std::chrono::steady_clock::now().time_since_epoch();
   const Input input = read_input(invocation.input, max_domain_bytes, invocation.deadline);
-  if (!mentions_forwards(input.text)) return {};
+  if (!mentions_forwards(input.text) && !invocation.every_domain) return {};
   DomainScan scan = scan_domain(input.text);
-  if (scan.element.empty() && !scan.required) return {};
+  const bool plain = scan.element.empty() && !scan.required;
+  if (plain && !invocation.every_domain) return {};
 
   HookMessage message;
   message.operation = hook_operation(invocation.operation);
@@ -63,6 +64,8 @@ Outcome run_hook(const Invocation& invocation) {
     reply = Unexpected(ErrorCode::not_allowed, std::move(reply->message));
 
   Outcome outcome;
+  // A user need not have a daemon, and a domain without forwards misses none.
+  if (plain && !reply) return outcome;
   add_field(outcome.log, "domain", message.name);
   add_field(outcome.log, "uuid", message.uuid);
   add_field(outcome.log, "operation", invocation.operation);

@@ -25,6 +25,9 @@ struct Invocation {
   Deadline deadline;
   // Called when this run turns out to be one that must not end in success by accident.
   std::function<void()> on_required;
+  // Tell of domains without metadata of ours, too: a session forwards their ports by default, and
+  // this may be what starts its daemon.
+  bool every_domain = false;
 };
 
 struct Outcome {

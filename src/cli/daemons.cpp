@@ -2,13 +2,19 @@
 
 #include "cli/daemons.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <chrono>
 
 #include "cli/output.h"
+#include "client/session_daemon.h"
 #include "glib/object_path.h"
 
 namespace vf {
 namespace {
+
+using std::chrono::steady_clock;
 
 std::vector<Instance> instances(const GlobalOptions& globals, const std::string& uri) {
   std::vector<Instance> instances;
@@ -22,7 +28,25 @@ std::vector<Instance> instances(const GlobalOptions& globals, const std::string&
   return instances;
 }
 
+// Whether the user's daemon is to be started for this command line: where a session is asked for,
+// or can be meant. Root's qemu:///session is the system's.
+bool may_start(const GlobalOptions& globals, const Instance& instance, const std::string& uri) {
+  if (!globals.addresses.empty() || getuid() == 0) return false;
+  const std::string session = session_instance().uri;
+  return instance.uri == session && (uri == session || (uri.empty() && session_was_used()));
+}
+
+Result<Daemon> started_session() {
+  if (const auto started = start_session_daemon(); !started) return Unexpected(started.error());
+  return Daemon::connect(session_instance(Wake::yes));
+}
+
 Error none_runs(const std::vector<Instance>& tried) {
+  for (const Instance& instance : tried)
+    if (instance.out_of_reach)
+      return {ErrorCode::not_allowed, instance.title +
+                                          " is for root alone here: there is no message bus by "
+                                          "which others could ask it; use sudo"};
   std::string message = "no daemon runs";
   std::string separator = "; start ";
   for (const Instance& instance : tried) {
@@ -60,7 +84,12 @@ Result<Daemons> Daemons::open(const GlobalOptions& globals,
   std::vector<Error> silent;
   const std::vector<Instance> tried = instances(globals, uri);
   for (const Instance& instance : tried) {
+    const auto begun = steady_clock::now();
     auto daemon = Daemon::connect(instance);
+    // One that was just about to end hangs up at once; one that is stuck would be so again.
+    const bool stuck = steady_clock::now() - begun >= instance.patience;
+    if (!daemon && !stuck && quiet == Quiet::no && may_start(globals, instance, uri))
+      daemon = started_session();
     if (daemon)
       daemons.daemons_.push_back(std::move(*daemon));
     else if (!daemon.error().message.empty())

@@ -21,7 +21,8 @@ struct FoundDomain {
 class Daemons {
  public:
   // Those that answer: of the system and of the session unless the options name one. One that is
-  // there and does not answer is said on stderr if another does. NoDaemon says how to start one.
+  // there and does not answer is said on stderr if another does. The user's own is started where a
+  // session is or can be meant, unless quiet. NoDaemon says how to start one.
   // `command_line` is for the ssh line of a refused --connect. Quiet: nothing is said.
   enum class Quiet { no, yes };
   static Result<Daemons> open(const GlobalOptions& globals,

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/printable.h"
+#include "client/session_daemon.h"
 #include "glib/ref.h"
 
 namespace vf {
@@ -22,11 +23,6 @@ std::string environment(const char* name) {
 
 std::string unix_address(const std::string& path) {
   return "unix:path=" + take_string(g_dbus_address_escape_value(path.c_str()));
-}
-
-std::string session_runtime() {
-  const std::string directory = environment("XDG_RUNTIME_DIR");
-  return directory.empty() ? "/run/user/" + std::to_string(getuid()) : directory;
 }
 
 // A socket that is not ours to use (another user's) is no way to a daemon.
@@ -107,21 +103,42 @@ Instance system_instance() {
                     std::string(system_uri),
                     "systemctl enable --now virt-forward.target",
                     {}};
-  append_socket(instance, "/run/virt-forward/bus.sock");
+  const std::string socket = "/run/virt-forward/bus.sock";
+  append_socket(instance, socket);
+  const bool guarded = instance.addresses.empty() && access(socket.c_str(), F_OK) == 0;
   GErrorOut error;
   const std::string bus =
       take_string(g_dbus_address_get_for_bus_sync(G_BUS_TYPE_SYSTEM, nullptr, error.out()));
   if (!bus.empty()) instance.addresses.push_back({bus, true});
+  constexpr std::string_view path_prefix = "unix:path=";
+  instance.out_of_reach =
+      guarded && (bus.empty() || (bus.starts_with(path_prefix) &&
+                                  access(bus.c_str() + path_prefix.size(), F_OK) != 0));
   return instance;
 }
 
-Instance session_instance() {
+std::string user_runtime_directory() {
+  const std::string directory = environment("XDG_RUNTIME_DIR");
+  return directory.empty() ? "/run/user/" + std::to_string(getuid()) : directory;
+}
+
+std::string session_socket() {
+  return user_runtime_directory() + "/virt-forward/bus.sock";
+}
+
+bool has_user_systemd() {
+  return access((user_runtime_directory() + "/systemd/private").c_str(), F_OK) == 0;
+}
+
+Instance session_instance(Wake wake) {
   Instance instance{"your session daemon",
                     std::string(session_uri),
-                    "systemctl --user enable --now virt-forward.target",
+                    "systemctl --user enable --now virt-forwardd.socket",
                     {}};
-  const std::string runtime = session_runtime();
-  append_socket(instance, runtime + "/virt-forward/bus.sock");
+  instance.patience = std::chrono::seconds(10);
+  const std::string runtime = user_runtime_directory();
+  if (wake == Wake::yes || !has_user_systemd() || session_was_used())
+    append_socket(instance, session_socket());
   // GLib would start a bus of its own where there is none: only one that is named or there counts.
   std::string bus = environment("DBUS_SESSION_BUS_ADDRESS");
   if (bus.empty() && access((runtime + "/bus").c_str(), R_OK | W_OK) == 0)

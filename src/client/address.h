@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,10 @@ struct Instance {
   std::string uri;    // libvirt URI that it serves; empty: only it can tell
   std::string start;  // how to start it, for messages; empty: unknown
   std::vector<DaemonAddress> addresses;
+  // How long it may take to say its first word: one that is woken has its own questions first.
+  std::chrono::seconds patience{3};
+  // Its private socket is there, but not for this user, and there is no bus to ask it by.
+  bool out_of_reach = false;
 };
 
 // A libvirt URI as --connect takes it: local, and the same daemon under all its spellings.
@@ -32,7 +37,15 @@ struct Instance {
 Result<std::string> local_uri(std::string_view uri, const std::vector<std::string>& arguments);
 
 Instance system_instance();
-Instance session_instance();
+// Where the user's systemd listens for the daemon, a connection to the private socket starts it: so
+// for who has never used a session that one is left out, unless it is to be woken.
+enum class Wake { if_used, yes };
+Instance session_instance(Wake wake = Wake::if_used);
 Instance instance_at(const std::string& dbus_address);
+
+// $XDG_RUNTIME_DIR or what it stands for, and in it the private socket of the user's daemon.
+std::string user_runtime_directory();
+std::string session_socket();
+bool has_user_systemd();
 
 }  // namespace vf

@@ -11,8 +11,6 @@
 namespace vf {
 namespace {
 
-constexpr std::chrono::milliseconds connect_timeout{3000};
-
 Error silent(const Instance& instance) {
   return {ErrorCode::no_daemon,
           instance.title +
@@ -91,9 +89,10 @@ class Deadline {
 
 // A peer that accepts and says nothing would hold the call of GDBus for ever, and the connection
 // must be made in the caller's main context, where it reports its end: so the clock is a thread.
-Ref<GDBusConnection> connect_within(const DaemonAddress& address, GErrorOut& error) {
+Ref<GDBusConnection> connect_within(const DaemonAddress& address, std::chrono::seconds patience,
+                                    GErrorOut& error) {
   const auto cancellable = adopt(g_cancellable_new());
-  const Deadline deadline(cancellable.get(), connect_timeout);
+  const Deadline deadline(cancellable.get(), patience);
   int flags = G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT;
   if (address.bus) flags |= G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION;
   return adopt(g_dbus_connection_new_for_address_sync(address.address.c_str(),
@@ -123,7 +122,7 @@ Result<Daemon> Daemon::connect(const Instance& instance) {
   Error last{ErrorCode::no_daemon, ""};
   for (const DaemonAddress& address : instance.addresses) {
     GErrorOut error;
-    const auto connection = connect_within(address, error);
+    const auto connection = connect_within(address, instance.patience, error);
     if (!connection) {
       if (!nobody_there(error.get())) last = daemon_error(instance, error.get());
       continue;
@@ -156,7 +155,8 @@ Result<void> Daemon::greet() {
 Result<Ref<GVariant>> Daemon::call(const std::string& path, const char* interface,
                                    const char* method, GVariant* parameters, const char* reply_type,
                                    std::chrono::milliseconds timeout) const {
-  // Nothing is started by a question: a daemon that does not run is the user's decision.
+  // No bus is to start a daemon: the user's is woken by its socket (session_daemon.h), and whether
+  // the system's runs is root's decision.
   const int flags =
       G_DBUS_CALL_FLAGS_NO_AUTO_START |
       (timeout > reading_timeout ? G_DBUS_CALL_FLAGS_ALLOW_INTERACTIVE_AUTHORIZATION : 0);

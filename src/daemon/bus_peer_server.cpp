@@ -2,45 +2,21 @@
 
 #include "daemon/bus_peer_server.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include <algorithm>
-#include <cstring>
+#include <cerrno>
+#include <chrono>
 #include <vector>
 
-#include "base/fd.h"
 #include "daemon/bus_driver.h"
+#include "glib/source.h"
 
 namespace vf {
 namespace {
 
-Unexpected unusable(const std::string& path, int error_number) {
-  return Unexpected(system_error(error_number, path));
-}
-
-// Takes away what a daemon that is gone has left at `path`. Held by the caller: the lock of the
-// directory, so that of two daemons that start at once only one finds a stale file.
-Result<void> remove_stale(const std::string& path) {
-  struct stat status {};
-  if (lstat(path.c_str(), &status) != 0)
-    return errno == ENOENT ? Result<void>() : Result<void>(unusable(path, errno));
-  if (!S_ISSOCK(status.st_mode))
-    return Unexpected(ErrorCode::failed, path + " is in the way and no socket; remove it");
-  const Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  if (!probe) return unusable(path, errno);
-  if (connect(probe.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 ||
-      errno != ECONNREFUSED)
-    return Unexpected(ErrorCode::failed, "another daemon already serves " + path);
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) return unusable(path, errno);
-  return {};
-}
+constexpr std::chrono::seconds greeting_time{10};
+constexpr std::chrono::milliseconds shortage_pause{100};
 
 gboolean only_external(GDBusAuthObserver*, const gchar* mechanism, gpointer) noexcept {
   return g_str_equal(mechanism, "EXTERNAL");
@@ -60,45 +36,31 @@ Ref<GDBusAuthObserver> new_observer() {
   return observer;
 }
 
-Result<Ref<GDBusServer>> bind_server(const std::string& path) {
-  const GCharPtr directory(g_path_get_dirname(path.c_str()));
-  if (g_mkdir_with_parents(directory.get(), 0755) != 0) return unusable(directory.get(), errno);
-  const Fd lock(open(directory.get(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!lock || flock(lock.get(), LOCK_EX) != 0) return unusable(directory.get(), errno);
-  if (auto removed = remove_stale(path); !removed) return Unexpected(removed.error());
-
-  const GCharPtr escaped(g_dbus_address_escape_value(path.c_str()));
-  const GCharPtr guid(g_dbus_generate_guid());
-  const auto observer = new_observer();
-  GErrorOut error;
-  const mode_t before = umask(0177);
-  auto server = adopt(g_dbus_server_new_sync((std::string("unix:path=") + escaped.get()).c_str(),
-                                             G_DBUS_SERVER_FLAGS_NONE, guid.get(), observer.get(),
-                                             nullptr, error.out()));
-  umask(before);
-  if (!server) return Unexpected(ErrorCode::failed, path + ": " + error.message());
-  return server;
-}
-
 }  // namespace
 
 class BusPeerServer::Implementation {
  public:
-  Implementation(Ref<GDBusServer> server, Handler handler, std::size_t most_peers)
-      : server_(std::move(server)), handler_(std::move(handler)), most_peers_(most_peers) {
-    g_signal_connect(server_.get(), "new-connection", G_CALLBACK(new_connection), this);
-    g_dbus_server_start(server_.get());
+  Implementation(RuntimeSocket socket, Handler handler, std::size_t most_peers)
+      : listener_(std::move(socket)), handler_(std::move(handler)), most_peers_(most_peers) {
+    resume();
   }
 
   ~Implementation() {
-    g_signal_handlers_disconnect_by_data(server_.get(), this);
-    g_dbus_server_stop(server_.get());
+    for (const auto& guest : guests_)
+      guest->leave();
     while (!peers_.empty()) {
       GDBusConnection* connection = peers_.back().connection.get();
       const Ref<GDBusConnection> closing = peers_.back().connection;
       forget(connection);
       g_dbus_connection_close(connection, nullptr, nullptr, nullptr);
     }
+  }
+
+  bool busy() const { return !peers_.empty() || !guests_.empty() || listener_.waited_at(); }
+
+  void stop_accepting() {
+    stopped_ = true;
+    accepting_.reset();
   }
 
   Implementation(const Implementation&) = delete;
@@ -110,9 +72,70 @@ class BusPeerServer::Implementation {
     std::unique_ptr<BusDriver> driver;
   };
 
-  static gboolean new_connection(GDBusServer*, GDBusConnection* connection,
-                                 gpointer data) noexcept {
-    return static_cast<Implementation*>(data)->welcome(connection);
+  // Who has connected and is still to say who it is: a thread of GLib's pool listens to it, for a
+  // time with an end. It outlives the server where that goes first.
+  struct Guest {
+    Implementation* server;
+    Ref<GCancellable> cancellable = adopt(g_cancellable_new());
+    Source late = {};
+
+    void leave() {
+      server = nullptr;
+      late.reset();
+      g_cancellable_cancel(cancellable.get());
+    }
+  };
+  using GuestPtr = std::shared_ptr<Guest>;
+
+  void resume() {
+    if (stopped_) return;
+    accepting_ = watch_fd(listener_.fd(), G_IO_IN, [this](GIOCondition) { accept_one(); });
+  }
+
+  void accept_one() {
+    Fd socket(accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!socket) {
+      if (errno == EINTR || errno == ECONNABORTED || errno == EAGAIN) return;
+      // No descriptor or no memory: the listener stays readable, so look away for a while.
+      accepting_ = after(shortage_pause, [this] { resume(); });
+      return;
+    }
+    if (guests_.size() >= most_peers_) return;
+    GErrorOut error;
+    const auto wrapped = adopt(g_socket_new_from_fd(socket.get(), error.out()));
+    if (!wrapped) return;
+    [[maybe_unused]] const int owned_by_wrapped = socket.release();
+    const auto stream = adopt(g_socket_connection_factory_create_connection(wrapped.get()));
+
+    const auto guest = std::make_shared<Guest>(Guest{this});
+    guest->late = after(greeting_time, [cancellable = guest->cancellable] {
+      g_cancellable_cancel(cancellable.get());
+    });
+    guests_.push_back(guest);
+    const GCharPtr guid(g_dbus_generate_guid());
+    constexpr int flags = G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_SERVER |
+                          G_DBUS_CONNECTION_FLAGS_DELAY_MESSAGE_PROCESSING;
+    const auto observer = new_observer();
+    g_dbus_connection_new(G_IO_STREAM(stream.get()), guid.get(),
+                          static_cast<GDBusConnectionFlags>(flags), observer.get(),
+                          guest->cancellable.get(), greeted, new GuestPtr(guest));
+  }
+
+  static void greeted(GObject*, GAsyncResult* result, gpointer data) noexcept {
+    const std::unique_ptr<GuestPtr> guest(static_cast<GuestPtr*>(data));
+    GErrorOut error;
+    const auto connection = adopt(g_dbus_connection_new_finish(result, error.out()));
+    Implementation* const server = (*guest)->server;
+    if (!server) {
+      if (connection) g_dbus_connection_close(connection.get(), nullptr, nullptr, nullptr);
+      return;
+    }
+    std::erase(server->guests_, *guest);
+    if (!connection) return;
+    if (server->welcome(connection.get()))
+      g_dbus_connection_start_message_processing(connection.get());
+    else
+      g_dbus_connection_close(connection.get(), nullptr, nullptr, nullptr);
   }
 
   static void closed(GDBusConnection* connection, gboolean, GError*, gpointer data) noexcept {
@@ -139,26 +162,27 @@ class BusPeerServer::Implementation {
     handler_.left(connection);
   }
 
-  Ref<GDBusServer> server_;
+  RuntimeSocket listener_;
   Handler handler_;
   std::size_t most_peers_;
+  bool stopped_ = false;
+  std::vector<GuestPtr> guests_;
   std::vector<Peer> peers_;
+  Source accepting_;
 };
 
-Result<std::unique_ptr<BusPeerServer>> BusPeerServer::listen(const std::string& path,
-                                                             Handler handler,
-                                                             std::size_t most_peers) {
-  if (path.size() >= sizeof(sockaddr_un::sun_path))
-    return Unexpected(ErrorCode::invalid_argument, path + " is too long for a socket");
-  auto server = bind_server(path);
-  if (!server) return Unexpected(server.error());
-  return std::unique_ptr<BusPeerServer>(new BusPeerServer(
-      std::make_unique<Implementation>(*std::move(server), std::move(handler), most_peers)));
-}
-
-BusPeerServer::BusPeerServer(std::unique_ptr<Implementation> implementation)
-    : implementation_(std::move(implementation)) {}
+BusPeerServer::BusPeerServer(RuntimeSocket socket, Handler handler, std::size_t most_peers)
+    : implementation_(
+          std::make_unique<Implementation>(std::move(socket), std::move(handler), most_peers)) {}
 
 BusPeerServer::~BusPeerServer() = default;
+
+bool BusPeerServer::busy() const {
+  return implementation_->busy();
+}
+
+void BusPeerServer::stop_accepting() {
+  implementation_->stop_accepting();
+}
 
 }  // namespace vf

@@ -12,7 +12,7 @@
 #include <memory>
 #include <string>
 
-#include "base/result.h"
+#include "daemon/runtime_socket.h"
 #include "glib/ref.h"
 
 namespace vf {
@@ -26,18 +26,21 @@ class BusPeerServer {
   };
   static constexpr std::size_t default_peers = 64;
 
-  // Listens on `path`, mode 0600; its directory is made when it is missing. A socket file that
-  // nobody answers is replaced; a live one is an error. Peers past `most_peers` are sent away.
-  static Result<std::unique_ptr<BusPeerServer>> listen(const std::string& path, Handler handler,
-                                                       std::size_t most_peers = default_peers);
-  // Removes the socket file and closes the peers.
+  // GDBusServer would do the same, but takes no socket that listens already. Peers past
+  // `most_peers` are sent away.
+  BusPeerServer(RuntimeSocket socket, Handler handler, std::size_t most_peers = default_peers);
+  // Closes the peers, and the socket.
   ~BusPeerServer();
   BusPeerServer(const BusPeerServer&) = delete;
   BusPeerServer& operator=(const BusPeerServer&) = delete;
 
+  // Whether there is a peer, or somebody who would be one.
+  bool busy() const;
+  // Who connects from now on waits in the socket.
+  void stop_accepting();
+
  private:
   class Implementation;
-  explicit BusPeerServer(std::unique_ptr<Implementation> implementation);
   std::unique_ptr<Implementation> implementation_;
 };
 

@@ -6,9 +6,7 @@
 
 #include "daemon/hook_server.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,84 +16,17 @@
 #include <utility>
 #include <vector>
 
-#include "base/unix_address.h"
 #include "glib/source.h"
 
 namespace vf {
 namespace {
 
 constexpr std::size_t max_clients = 64;
-constexpr int backlog = 128;
 constexpr std::chrono::milliseconds client_time{2000};
 constexpr std::chrono::milliseconds shortage_pause{100};
 constexpr std::size_t read_step = 64 << 10;
 constexpr int reads_per_turn = 4;
 constexpr int accepts_per_turn = 64;
-
-Unexpected failed(std::string_view what, const std::string& path) {
-  return Unexpected(ErrorCode::failed, "hook socket " + path + ": " + std::string(what));
-}
-
-Unexpected failed_with_errno(std::string_view what, const std::string& path) {
-  return Unexpected(system_error(errno, "hook socket " + path + ": " + std::string(what)));
-}
-
-Fd new_socket() {
-  return Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-}
-
-// Clears the way for bind(): the socket file of a daemon that is gone.
-Result<void> remove_stale(const std::string& path, const UnixAddress& address) {
-  struct stat status {};
-  if (lstat(path.c_str(), &status) != 0) {
-    if (errno == ENOENT) return {};
-    return failed_with_errno("stat", path);
-  }
-  if (!S_ISSOCK(status.st_mode)) return failed("is there and no socket; it is left alone", path);
-  const Fd probe = new_socket();
-  if (!probe) return failed_with_errno("socket", path);
-  // A full backlog (EAGAIN) has a listener too.
-  if (connect(probe.get(), address.get(), address.length) == 0 || errno == EAGAIN)
-    return failed("another virt-forwardd serves it", path);
-  if (errno != ECONNREFUSED) return failed_with_errno("connect", path);
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) return failed_with_errno("unlink", path);
-  return {};
-}
-
-Result<Fd> bind_listener(const std::string& path) {
-  const auto address = UnixAddress::from(path);
-  if (!address) return failed("not a usable socket path", path);
-  if (auto removed = remove_stale(path, *address); !removed)
-    return Unexpected(std::move(removed).error());
-  Fd listener = new_socket();
-  if (!listener) return failed_with_errno("socket", path);
-  // The file is made with this mode: at no time can others connect.
-  if (fchmod(listener.get(), 0600) != 0) return failed_with_errno("chmod", path);
-  if (bind(listener.get(), address->get(), address->length) != 0)
-    return failed_with_errno("bind", path);
-  if (listen(listener.get(), backlog) != 0) return failed_with_errno("listen", path);
-  return listener;
-}
-
-Result<Fd> take_inherited(Fd listener, const std::string& path) {
-  int listening = 0;
-  socklen_t size = sizeof listening;
-  sockaddr_storage name{};
-  socklen_t name_size = sizeof name;
-  int type = 0;
-  socklen_t type_size = sizeof type;
-  const int fd = listener.get();
-  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || listening == 0 ||
-      getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 || type != SOCK_STREAM ||
-      getsockname(fd, reinterpret_cast<sockaddr*>(&name), &name_size) != 0 ||
-      name.ss_family != AF_UNIX)
-    return failed("the descriptor passed for it is no listening unix stream socket", path);
-  const int flags = fcntl(fd, F_GETFL);
-  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
-      fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-    return failed_with_errno("fcntl", path);
-  return listener;
-}
 
 bool is_trusted(int socket) {
   ucred peer{};
@@ -113,21 +44,12 @@ std::size_t prefix_of(const std::vector<std::uint8_t>& bytes) {
 
 class HookServer::Implementation {
  public:
-  Implementation(Fd listener, std::string owned_path, Handler handler)
-      : listener_(std::move(listener)),
-        owned_path_(std::move(owned_path)),
-        handler_(std::make_shared<Handler>(std::move(handler))) {
-    if (!owned_path_.empty()) lstat(owned_path_.c_str(), &owned_file_);
+  Implementation(RuntimeSocket socket, Handler handler)
+      : listener_(std::move(socket)), handler_(std::make_shared<Handler>(std::move(handler))) {
     resume();
   }
 
-  ~Implementation() {
-    // A daemon that replaced the file owns it now.
-    struct stat now {};
-    if (!owned_path_.empty() && lstat(owned_path_.c_str(), &now) == 0 &&
-        now.st_dev == owned_file_.st_dev && now.st_ino == owned_file_.st_ino)
-      unlink(owned_path_.c_str());
-  }
+  bool busy() const { return !clients_.empty() || listener_.waited_at(); }
 
   Implementation(const Implementation&) = delete;
   Implementation& operator=(const Implementation&) = delete;
@@ -146,13 +68,13 @@ class HookServer::Implementation {
   void resume() {
     paused_.reset();
     if (clients_.size() < max_clients)
-      accepting_ = watch_fd(listener_.get(), G_IO_IN, [this](GIOCondition) { accept_clients(); });
+      accepting_ = watch_fd(listener_.fd(), G_IO_IN, [this](GIOCondition) { accept_clients(); });
   }
 
   void accept_clients() {
     const std::weak_ptr<bool> alive = alive_;
     for (int turn = 0; turn < accepts_per_turn && clients_.size() < max_clients; ++turn) {
-      Fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      Fd socket(accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (!socket) {
         if (errno == EINTR || errno == ECONNABORTED) continue;
         if (errno == EAGAIN) return;
@@ -258,9 +180,7 @@ class HookServer::Implementation {
     leave(client);
   }
 
-  Fd listener_;
-  std::string owned_path_;
-  struct stat owned_file_ {};
+  RuntimeSocket listener_;
   std::shared_ptr<Handler> handler_;
   std::list<ClientPtr> clients_;
   Source accepting_;
@@ -268,18 +188,13 @@ class HookServer::Implementation {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-Result<std::unique_ptr<HookServer>> HookServer::listen(const std::string& path, Fd inherited,
-                                                       Handler handler) {
-  const bool owns_file = !inherited;
-  auto listener = owns_file ? bind_listener(path) : take_inherited(std::move(inherited), path);
-  if (!listener) return Unexpected(std::move(listener).error());
-  return std::unique_ptr<HookServer>(new HookServer(std::make_unique<Implementation>(
-      std::move(*listener), owns_file ? path : std::string(), std::move(handler))));
-}
-
-HookServer::HookServer(std::unique_ptr<Implementation> implementation)
-    : implementation_(std::move(implementation)) {}
+HookServer::HookServer(RuntimeSocket socket, Handler handler)
+    : implementation_(std::make_unique<Implementation>(std::move(socket), std::move(handler))) {}
 
 HookServer::~HookServer() = default;
+
+bool HookServer::busy() const {
+  return implementation_->busy();
+}
 
 }  // namespace vf

@@ -8,8 +8,8 @@
 #include <memory>
 #include <string>
 
-#include "base/fd.h"
 #include "base/result.h"
+#include "daemon/runtime_socket.h"
 #include "wire/hook.h"
 
 namespace vf {
@@ -22,16 +22,17 @@ class HookServer {
   using Answer = std::function<void(Result<void>)>;
   using Handler = std::function<void(const HookMessage& message, Answer answer)>;
 
-  // Listens on `path` (mode 0600; a stale socket file is replaced, a live one is an error), or on
-  // `inherited` when that holds a descriptor (socket activation). Peers of another uid than the
-  // daemon's own or root are dropped.
-  static Result<std::unique_ptr<HookServer>> listen(const std::string& path, Fd inherited,
-                                                    Handler handler);
+  // Peers of another uid than the daemon's own or root are dropped.
+  HookServer(RuntimeSocket socket, Handler handler);
   ~HookServer();
+  HookServer(const HookServer&) = delete;
+  HookServer& operator=(const HookServer&) = delete;
+
+  // Whether a hook is being listened to or waits to be.
+  bool busy() const;
 
  private:
   class Implementation;
-  explicit HookServer(std::unique_ptr<Implementation> implementation);
   std::unique_ptr<Implementation> implementation_;
 };
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <fstream>
 #include <string>
 #include <utility>
 
@@ -17,14 +19,30 @@ bool has_no_ipv6(int error_number) {
   return error_number == EAFNOSUPPORT || error_number == EADDRNOTAVAIL;
 }
 
+std::uint32_t first_unprivileged_port() {
+  std::uint32_t number = 1024;
+  std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >> number;
+  return number;
+}
+
+// Not busy: another port would be another forward than the one that was asked for.
+std::string not_permitted(Port port) {
+  const std::uint32_t first = first_unprivileged_port();
+  std::string message = "host port " + std::to_string(port.number());
+  if (port.number() >= first) return message + " is not allowed by this system";
+  const std::string from = std::to_string(first);
+  return message + " is not for ordinary users here (net.ipv4.ip_unprivileged_port_start is " +
+         from + "): take one from " + from +
+         " on, use qemu:///system, or have root lower that setting";
+}
+
 Error explain(const ListenFailure& failure, const IpAddress& address, std::optional<Port> port) {
   const std::string where = port ? Endpoint{address, *port}.text() : address.text();
   Error error = system_error(failure.error_number, std::string(failure.call) + ' ' + where);
   if (error.code == ErrorCode::port_busy)
     error.message = where + " is in use by another program";
-  else if (error.code == ErrorCode::not_allowed && port && port->number() < 1024)
-    error.message = "host port " + std::to_string(port->number()) +
-                    " is privileged: take one from 1024 on, or use the system daemon";
+  else if (error.code == ErrorCode::not_allowed && port)
+    error.message = not_permitted(*port);
   else if (failure.error_number == EADDRNOTAVAIL)
     error.message = address.text() + " is not an address of this host";
   return error;

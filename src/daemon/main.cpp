@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
@@ -17,9 +18,11 @@
 #include "daemon/forward_editor.h"
 #include "daemon/hook_server.h"
 #include "daemon/host_ports.h"
+#include "daemon/idle_exit.h"
 #include "daemon/journal.h"
 #include "daemon/policy_file.h"
 #include "daemon/relay_client.h"
+#include "daemon/runtime_socket.h"
 #include "glib/ref.h"
 #include "offload/nftables.h"
 #include "offload/redirect.h"
@@ -36,7 +39,14 @@ struct Settings {
   std::string relay_user;
   std::string agent_directory;
   BusService::Bus bus = BusService::Bus::none;
+  std::optional<std::chrono::seconds> exit_when_idle;
 };
+
+// As long as the reconciler keeps the ports of a start that goes no further.
+constexpr std::chrono::seconds reservation_time{60};
+// For who woke this daemon with a question: until libvirt and the relay have answered, or so long.
+constexpr std::chrono::milliseconds answers_interval{20};
+constexpr std::chrono::seconds answers_time{5};
 
 bool is_system_uri(const std::string& uri) {
   return uri.ends_with("/system");
@@ -53,6 +63,7 @@ std::string runtime_base(bool system) {
 Settings read_command_line(int argc, char** argv) {
   gchar *uri = nullptr, *runtime = nullptr, *policy = nullptr;
   gchar *relay = nullptr, *relay_user = nullptr, *bus = nullptr, *agents = nullptr;
+  gint idle = 0;
   gboolean version = FALSE;
   gboolean debug = FALSE;
   const GOptionEntry entries[] = {
@@ -71,6 +82,8 @@ Settings read_command_line(int argc, char** argv) {
       {"bus", 0, 0, G_OPTION_ARG_STRING, &bus,
        "bus to own org.virtforward1 on: system, session or none (default: by the connection)",
        "BUS"},
+      {"exit-when-idle", 0, 0, G_OPTION_ARG_INT, &idle,
+       "end when nothing has needed this daemon for so long, see virt-forwardd(8)", "SECONDS"},
       {"agent-directory", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_FILENAME, &agents,
        "for tests: the agent of domain UUID is the unix socket DIR/UUID instead of one on vsock",
        "DIR"},
@@ -87,6 +100,10 @@ Settings read_command_line(int argc, char** argv) {
   if (!parsed || argc > 1) {
     g_printerr("virt-forwardd: %s\n",
                parsed ? "it takes no arguments, see --help" : error.message().c_str());
+    std::exit(2);
+  }
+  if (idle < 0) {
+    g_printerr("virt-forwardd: --exit-when-idle is not negative\n");
     std::exit(2);
   }
   if (version) {
@@ -109,6 +126,7 @@ Settings read_command_line(int argc, char** argv) {
   settings.relay_program = or_else(relay, VF_RELAY_PROGRAM);
   settings.relay_user = or_else(relay_user, root ? VF_RELAY_USER : "");
   settings.agent_directory = or_else(agents, "");
+  if (idle > 0) settings.exit_when_idle = std::chrono::seconds(idle);
   const std::string bus_name = or_else(bus, is_system_uri(settings.uri)          ? "system"
                                             : settings.uri.ends_with("/session") ? "session"
                                                                                  : "none");
@@ -153,20 +171,6 @@ std::optional<Policy> loaded_policy(const Settings& settings) {
   return std::move(loaded.policy);
 }
 
-// A socket that systemd listens on for us ("hook.socket" names it "hook"); empty otherwise.
-Fd inherited_hook_socket() {
-  char** names = nullptr;
-  const int count = sd_listen_fds_with_names(1, &names);
-  Fd result;
-  for (int index = 0; index < count; ++index) {
-    const Fd fd(SD_LISTEN_FDS_START + index);
-    if (g_strcmp0(names[index], "hook") == 0) result.reset(dup(fd.get()));
-    std::free(names[index]);
-  }
-  std::free(names);
-  return result;
-}
-
 int fail(const Error& error) {
   log(LogLevel::error, error.message);
   return exit_status(error.code);
@@ -180,6 +184,14 @@ int run(const Settings& settings) {
   gvir_event_register();
   const Ref<GMainLoop> loop = adopt(g_main_loop_new(nullptr, FALSE));
   const std::string& directory = settings.runtime_directory;
+
+  // Of two daemons that start at once, the first to have the private socket is the one.
+  InheritedSockets inherited;
+  auto bus_socket = inherited.listen(directory + "/bus.sock");
+  if (!bus_socket) return fail(bus_socket.error());
+  auto hook_socket = inherited.listen(directory + "/hook.sock");
+  if (!hook_socket) return fail(hook_socket.error());
+  const bool woken = hook_socket->inherited();
 
   HostPorts ports;
   PortHints hints(directory + "/ports");
@@ -206,6 +218,7 @@ int run(const Settings& settings) {
   reconciler.use_tunnels(usernet);
   ForwardEditor editor(reconciler, table, libvirt, relay);
 
+  std::optional<IdleExit> idle;
   const auto prepare = [&](const HookMessage& message, HookServer::Answer answer) {
     // Otherwise a run whose end is still to be read would stand for the one that begins.
     if (message.run) libvirt.starting(message.uuid, *message.run, message.moment);
@@ -219,17 +232,50 @@ int run(const Settings& settings) {
     else
       reserve();
   };
-  auto hook = HookServer::listen(directory + "/hook.sock", inherited_hook_socket(),
+  std::optional<HookServer> hook(std::in_place, *std::move(hook_socket),
                                  [&](const HookMessage& message, HookServer::Answer answer) {
-                                   if (message.operation == HookOperation::prepare)
+                                   if (idle) idle->happened();
+                                   if (message.operation == HookOperation::prepare) {
+                                     if (idle) idle->hold(message.uuid, reservation_time);
                                      return prepare(message, std::move(answer));
-                                   if (message.operation == HookOperation::release)
+                                   }
+                                   if (message.operation == HookOperation::release) {
+                                     if (idle) idle->let_go(message.uuid);
                                      reconciler.release(message.uuid);
+                                   }
                                    libvirt.refresh(message.uuid);
                                  });
-  if (!hook) return fail(hook.error());
-  auto bus = BusService::start({settings.bus, directory + "/bus.sock"}, table, editor);
-  if (!bus) return fail(bus.error());
+  std::unique_ptr<BusService> bus;
+  const auto serve_bus = [&] {
+    bus = *BusService::start({settings.bus, {}}, table, editor, *std::move(bus_socket));
+  };
+  Source answers;
+  if (settings.exit_when_idle) {
+    const auto late = std::chrono::steady_clock::now() + answers_time;
+    answers = every(answers_interval, [&, late] {
+      const bool known = table.libvirt_connected() && table.relay_connected();
+      if (!known && std::chrono::steady_clock::now() < late) return;
+      answers.reset();
+      serve_bus();
+    });
+    const auto needed = [&, woken] {
+      const bool asked = !bus || bus->busy();
+      return asked || hook->busy() || domains_need_daemon(table, woken);
+    };
+    // Who comes from here on to a socket of the service manager's wakes the next daemon.
+    idle.emplace(*settings.exit_when_idle, needed, [&] {
+      log(LogLevel::info, "nothing needs this daemon");
+      hook.reset();
+      bus->stop_accepting();
+      relay.shut_down([&] {
+        if (!settings.relay_program.empty()) unlink((directory + "/relay.sock").c_str());
+        unlink((directory + "/ports").c_str());
+        g_main_loop_quit(loop.get());
+      });
+    });
+  } else {
+    serve_bus();
+  }
 
   const auto stop = [&loop] { g_main_loop_quit(loop.get()); };
   const Source on_term = on_signal(SIGTERM, stop);
@@ -247,7 +293,7 @@ int run(const Settings& settings) {
   log(LogLevel::info, "started", {{"uri", settings.uri}, {"runtime", directory}});
   g_main_loop_run(loop.get());
   sd_notify(0, "STOPPING=1");
-  log(LogLevel::info, "stopped; forwards stay with the relay");
+  log(LogLevel::info, hook ? "stopped; forwards stay with the relay" : "ended, with the relay");
   return 0;
 }
 

@@ -241,6 +241,7 @@ class ControlServer::Session {
 };
 
 Result<std::unique_ptr<ControlServer>> ControlServer::create(Fd listening, GMainContext* context,
+                                                             std::chrono::seconds lonely_time,
                                                              std::function<void()> on_shut_down) {
   const int fd = listening.get();
   int type = 0;
@@ -256,15 +257,16 @@ Result<std::unique_ptr<ControlServer>> ControlServer::create(Fd listening, GMain
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
     return Unexpected(system_error(errno, "control socket"));
-  return std::unique_ptr<ControlServer>(
-      new ControlServer(std::move(listening), status.st_uid, context, std::move(on_shut_down)));
+  return std::unique_ptr<ControlServer>(new ControlServer(
+      std::move(listening), status.st_uid, context, lonely_time, std::move(on_shut_down)));
 }
 
 ControlServer::ControlServer(Fd listening, uid_t owner, GMainContext* context,
-                             std::function<void()> on_shut_down)
+                             std::chrono::seconds lonely_time, std::function<void()> on_shut_down)
     : listening_(std::move(listening)),
       owner_(owner),
       context_(context),
+      lonely_time_(lonely_time),
       on_shut_down_(std::move(on_shut_down)) {}
 
 ControlServer::~ControlServer() = default;
@@ -272,6 +274,7 @@ ControlServer::~ControlServer() = default;
 void ControlServer::stop() {
   accepting_.reset();
   draining_.reset();
+  lonely_.reset();
   successor_ = nullptr;
   daemon_ = nullptr;
   guests_.reset();
@@ -289,6 +292,19 @@ void ControlServer::serve(Crew& crew) {
       },
       [&crew](const std::string& guest) { crew.cut_outlived(guest); });
   listen();
+  watch_loneliness();
+}
+
+// What was committed is served without a daemon, and what drains does so: then again after a while.
+void ControlServer::watch_loneliness() {
+  lonely_.reset();
+  if (retired_ || !sessions_.empty()) return;
+  lonely_ = every(
+      lonely_time_,
+      [this] {
+        if (crew_->size() == 0 && crew_->draining() == 0) on_shut_down_();
+      },
+      context_);
 }
 
 void ControlServer::listen() {
@@ -301,6 +317,7 @@ void ControlServer::accept() {
   if (!socket || !may_control(socket.get())) return;
   if (sessions_.size() >= max_sessions) return;
   sessions_.push_back(std::make_unique<Session>(*this, std::move(socket)));
+  lonely_.reset();
 }
 
 bool ControlServer::may_control(int socket) const {
@@ -332,6 +349,7 @@ void ControlServer::closed(Session& session, const std::string& reason) {
     }
   }
   std::erase_if(sessions_, [&](const auto& one) { return one.get() == &session; });
+  watch_loneliness();
 }
 
 // From here on nothing changes but by the successor: who connects waits in the socket, for it or,
@@ -351,6 +369,7 @@ Result<Fd> ControlServer::hand_over(Session& successor) {
 
 void ControlServer::retire() {
   retired_ = true;
+  lonely_.reset();
   listening_.reset();
   guests_.reset();
   std::string told;

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,9 +25,11 @@ namespace vf {
 class ControlServer final : public RelayEvents, private Guests::Outlet {
  public:
   // `listening` is a SOCK_SEQPACKET socket that listens; `version` is what the hello says.
-  // `on_shut_down` comes when a daemon asks the relay to end, or it has retired and nothing is
-  // left.
+  // `on_shut_down` comes when a daemon asks the relay to end, when it has retired and nothing is
+  // left, and when for `lonely_time` nobody was connected and there was nothing to serve: the next
+  // daemon starts a relay, or its service manager does.
   static Result<std::unique_ptr<ControlServer>> create(Fd listening, GMainContext* context,
+                                                       std::chrono::seconds lonely_time,
                                                        std::function<void()> on_shut_down);
   ~ControlServer() override;
 
@@ -43,7 +46,7 @@ class ControlServer final : public RelayEvents, private Guests::Outlet {
  private:
   class Session;
 
-  ControlServer(Fd listening, uid_t owner, GMainContext* context,
+  ControlServer(Fd listening, uid_t owner, GMainContext* context, std::chrono::seconds lonely_time,
                 std::function<void()> on_shut_down);
   void accept();
   bool may_control(int socket) const;
@@ -53,6 +56,7 @@ class ControlServer final : public RelayEvents, private Guests::Outlet {
   bool takes_news() override;
   void tell(RelayPacket packet) override;
   void listen();
+  void watch_loneliness();
   Result<Fd> hand_over(Session& successor);
   void retire();
 
@@ -60,6 +64,7 @@ class ControlServer final : public RelayEvents, private Guests::Outlet {
   uid_t owner_;  // who made the control socket
   const uid_t own_ = geteuid();
   GMainContext* context_;
+  std::chrono::seconds lonely_time_;
   std::function<void()> on_shut_down_;
   Crew* crew_ = nullptr;
   std::unique_ptr<Guests> guests_;  // from serve() to stop() or until another relay takes over
@@ -69,6 +74,7 @@ class ControlServer final : public RelayEvents, private Guests::Outlet {
   Session* successor_ = nullptr;  // the one that takes over
   bool retired_ = false;
   Source draining_;
+  Source lonely_;  // as long as nobody is connected
 };
 
 }  // namespace vf

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <clocale>
 #include <cstddef>
 #include <cstdio>
@@ -84,6 +85,7 @@ struct Options {
   gboolean proxy_protocol = FALSE;
   gint idle_timeout = 0;
   gint max_connections = 0;
+  gint exit_when_idle = 60;
   std::vector<std::string> endpoints;
 
   bool has_standalone() const {
@@ -114,6 +116,9 @@ int parse(Options& options, int* argc, char*** argv) {
        "End what carries nothing for so long (default: streams never)", "SECONDS"},
       {"max-connections", 0, 0, G_OPTION_ARG_INT, &options.max_connections,
        "How many at once for each pair (default: as many as there are descriptors)", "N"},
+      {"exit-when-idle", 0, 0, G_OPTION_ARG_INT, &options.exit_when_idle,
+       "Of a daemon: end when there was none for so long, nor anything to serve (default: 60)",
+       "SECONDS"},
       {"version", 0, 0, G_OPTION_ARG_NONE, &options.version, "Print the version and exit", nullptr},
       {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
   GOptionContext* const context = g_option_context_new("[LISTEN CONNECT]…");
@@ -141,6 +146,7 @@ int parse(Options& options, int* argc, char*** argv) {
     return wrong_usage("--control-fd goes without endpoints");
   if (options.endpoints.empty() && options.has_standalone())
     return wrong_usage("--proxy-protocol, --idle-timeout and --max-connections go with endpoints");
+  if (options.exit_when_idle < 1) return wrong_usage("--exit-when-idle is at least a second");
   if (options.idle_timeout < 0 || options.max_connections < 0)
     return wrong_usage("--idle-timeout and --max-connections are not negative");
   if (options.take_over != !options.control_path.empty())
@@ -191,10 +197,13 @@ class Engine {
 };
 
 // With `succession` its forwards too, from the beginning.
-int serve_daemon(Fd control, std::size_t threads, Succession* succession = nullptr,
+int serve_daemon(Fd control, const Options& options, Succession* succession = nullptr,
                  Background* background = nullptr) {
+  const auto threads = static_cast<std::size_t>(options.threads);
+  const std::chrono::seconds lonely_time(options.exit_when_idle);
   Engine engine(control_descriptors);
-  auto server = ControlServer::create(std::move(control), nullptr, [&engine] { engine.stop(); });
+  auto server =
+      ControlServer::create(std::move(control), nullptr, lonely_time, [&engine] { engine.stop(); });
   if (!server) return fail(server.error().message);
   auto crew = engine.crew(threads, **server);
   if (!crew) return fail(crew.error().message);
@@ -230,13 +239,13 @@ int serve_daemon(Fd control, std::size_t threads, Succession* succession = nullp
   return 0;
 }
 
-int take_over(const std::string& control_path, std::size_t threads) {
+int take_over(const Options& options) {
   auto background = Background::enter();
   if (!background) return fail(background.error().message);
   raise_descriptor_limit();
-  auto succession = Succession::from(control_path);
+  auto succession = Succession::from(options.control_path);
   if (!succession) return fail(succession.error().message);
-  return serve_daemon(succession->take_control_socket(), threads, &*succession, &*background);
+  return serve_daemon(succession->take_control_socket(), options, &*succession, &*background);
 }
 
 int serve_endpoints(const Options& options, std::size_t threads) {
@@ -284,11 +293,11 @@ int main(int argc, char** argv) {
   }
   const auto threads = static_cast<std::size_t>(options.threads);
   if (!options.endpoints.empty()) return serve_endpoints(options, threads);
-  if (options.take_over) return take_over(options.control_path, threads);
+  if (options.take_over) return take_over(options);
   const int control = options.control_fd >= 0 ? options.control_fd : activated_fd();
   if (control < 0)
     return wrong_usage(
         "nothing to serve: give endpoints, or --control-fd, or start it by "
         "virt-forward-relay.socket");
-  return serve_daemon(Fd(control), threads);
+  return serve_daemon(Fd(control), options);
 }

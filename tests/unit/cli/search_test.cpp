@@ -97,7 +97,7 @@ TEST_F(Search, NoDaemonSaysHowToStartOne) {
   for (const char* verb : {"list", "watch"}) {
     const ProgramResult result = run_searching({verb});
     EXPECT_EQ(result.status, 7);
-    EXPECT_NE(result.err.find("systemctl --user enable --now virt-forward.target"),
+    EXPECT_NE(result.err.find("systemctl --user enable --now virt-forwardd.socket"),
               std::string::npos)
         << result.err;
   }

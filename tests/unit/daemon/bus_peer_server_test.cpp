@@ -24,13 +24,16 @@ using testing::HasSubstr;
 class PeerServer : public testing::Test {
  protected:
   Result<std::unique_ptr<BusPeerServer>> listen(std::size_t most_peers = 4) {
-    return BusPeerServer::listen(socket,
-                                 {[this](GDBusConnection*) {
-                                    ++peers;
-                                    return true;
-                                  },
-                                  [this](GDBusConnection*) { --peers; }},
-                                 most_peers);
+    auto listening = RuntimeSocket::listen(socket);
+    if (!listening) return Unexpected(listening.error());
+    return std::make_unique<BusPeerServer>(
+        *std::move(listening),
+        BusPeerServer::Handler{[this](GDBusConnection*) {
+                                 ++peers;
+                                 return true;
+                               },
+                               [this](GDBusConnection*) { --peers; }},
+        most_peers);
   }
 
   void leave_stale_socket() {

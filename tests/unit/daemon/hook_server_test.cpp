@@ -43,11 +43,14 @@ class HookServerTest : public testing::Test {
   }
 
   Result<std::unique_ptr<HookServer>> listen(Fd inherited = Fd()) {
-    return HookServer::listen(path_, std::move(inherited),
-                              [this](const HookMessage& received, HookServer::Answer answer) {
-                                calls_.push_back({received, std::move(answer)});
-                                if (on_call_) on_call_();
-                              });
+    auto socket =
+        inherited ? RuntimeSocket::take(std::move(inherited)) : RuntimeSocket::listen(path_);
+    if (!socket) return Unexpected(socket.error());
+    return std::make_unique<HookServer>(
+        *std::move(socket), [this](const HookMessage& received, HookServer::Answer answer) {
+          calls_.push_back({received, std::move(answer)});
+          if (on_call_) on_call_();
+        });
   }
   void start() {
     auto server = listen();
@@ -358,7 +361,8 @@ TEST_F(HookServerTest, InheritedDescriptorOfAnotherKindIsRefused) {
 }
 
 TEST_F(HookServerTest, PathsThatCannotBeAreErrors) {
-  path_ = directory_ + "/absent/hook.sock";
+  std::ofstream(directory_ + "/file") << "no directory";
+  path_ = directory_ + "/file/hook.sock";
   EXPECT_FALSE(listen());
   path_ = directory_ + '/' + std::string(200, 'x');
   EXPECT_FALSE(listen());

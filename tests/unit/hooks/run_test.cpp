@@ -37,8 +37,8 @@ class RunHook : public testing::Test {
   Outcome run(const std::string& operation, const std::string& xml,
               std::chrono::milliseconds budget = 5s) {
     const Feed feed(xml);
-    return run_hook(
-        {"web", operation, feed.fd(), path_, Deadline::after(budget), [this] { guarded_ = true; }});
+    return run_hook({"web", operation, feed.fd(), path_, Deadline::after(budget),
+                     [this] { guarded_ = true; }, every_domain_});
   }
 
   // Serves one client at `path_`.
@@ -56,6 +56,7 @@ class RunHook : public testing::Test {
   std::string path_ = directory_ / "hook.sock";
   Fd listener_;
   bool guarded_ = false;
+  bool every_domain_ = false;
 };
 
 TEST_F(RunHook, DomainWithoutOurMetadataCostsNoConnectionAndNoLogLine) {
@@ -80,6 +81,23 @@ TEST_F(RunHook, EveryOperationIsHandedOver) {
     EXPECT_EQ(outcome.log,
               "domain=web uuid=" + uuid + " operation=" + operation + " result=delivered");
     std::filesystem::remove(path_);
+  }
+}
+
+TEST_F(RunHook, InASessionEveryDomainIsHandedOver) {
+  every_domain_ = true;
+  const std::string foreign = domain("<x:y xmlns:x='urn:other'/>");
+  for (const std::string& operation : operations) {
+    auto server = serve({});
+    const Outcome outcome = run(operation, foreign);
+    EXPECT_EQ(outcome.status, 0);
+    HookMessage message = server.get();
+    message.moment = {};
+    EXPECT_EQ(message, (HookMessage{hook_operation(operation), false, uuid, "web", ""}));
+    std::filesystem::remove(path_);
+    const Outcome alone = run(operation, foreign);
+    EXPECT_EQ(alone.status, 0);
+    EXPECT_EQ(alone.log, "") << "no daemon is no news";
   }
 }
 

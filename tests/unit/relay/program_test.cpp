@@ -64,7 +64,7 @@ class ProgramTest : public testing::Test {
     if (pid_ == 0) {
       dup2(high, 3);
       prepare();
-      execl(VF_RELAY_PROGRAM_PATH, "virt-forward-relay", option, nullptr);
+      execl(VF_RELAY_PROGRAM_PATH, "virt-forward-relay", option, second_option_, nullptr);
       _exit(127);
     }
     close(high);
@@ -81,6 +81,7 @@ class ProgramTest : public testing::Test {
   std::string directory_;
   std::string path_;
   pid_t pid_ = 0;
+  const char* second_option_ = nullptr;
 };
 
 TEST_F(ProgramTest, SaysHelloAndEndsCleanlyOnSigterm) {
@@ -180,6 +181,52 @@ TEST_F(ProgramTest, AKernelWithoutSeccompIsAWarning) {
   EXPECT_NE(text.find("confined seccomp=no landlock=no capabilities=none"), std::string::npos)
       << text;
   unlink(log.c_str());
+}
+
+TEST_F(ProgramTest, EndsWhenThereIsNeitherADaemonNorAForward) {
+  second_option_ = "--exit-when-idle=1";
+  start();
+  {
+    Control control(path_);
+    ASSERT_TRUE(control.greet());
+  }
+  EXPECT_EQ(wait_for_end(), 0);
+}
+
+// The time of those that stay is over when that of one that began after them is.
+TEST_F(ProgramTest, StaysForADaemonAndForAForwardWithout) {
+  second_option_ = "--exit-when-idle=1";
+  start();
+  RelayAdd add{{"a", {}, 0}, {}};
+  add.listeners.push_back(listening_socket());
+  const Endpoint host = local_endpoint(add.listeners[0].get());
+  {
+    Control control(path_);
+    ASSERT_TRUE(control.greet());
+    control.send_with_fds(std::move(add));
+    control.send(RelayCommit{1});
+    EXPECT_TRUE(control.receives<RelayCommitted>());
+  }
+  const pid_t serving = pid_;
+  unlink(path_.c_str());
+  start();
+  EXPECT_EQ(wait_for_end(), 0);
+  EXPECT_EQ(waitpid(serving, nullptr, WNOHANG), 0);
+  EXPECT_TRUE(connected_socket(host));
+
+  unlink(path_.c_str());
+  pid_ = serving;
+  ASSERT_EQ(kill(serving, SIGKILL), 0);
+  EXPECT_EQ(wait_for_end(), -1);
+  start();
+  Control daemon(path_);
+  ASSERT_TRUE(daemon.greet());
+  const pid_t connected = pid_;
+  unlink(path_.c_str());
+  start();
+  EXPECT_EQ(wait_for_end(), 0);
+  EXPECT_EQ(waitpid(connected, nullptr, WNOHANG), 0);
+  pid_ = connected;
 }
 
 TEST_F(ProgramTest, WrongUsageIsExitTwo) {
