@@ -261,6 +261,12 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
   if (inet && hop.transport == Transport::tcp) view.guest_address = inet->address;
   if (held->second.failing != 0)
     return describe_failure(view, held->second.failing, choice.route.back().endpoint);
+  if (std::string words = refusal(forward, hop.transport, by); !words.empty()) {
+    const bool refused = words.find("refused") != std::string::npos;
+    view.state = refused ? ForwardState::no_listener : ForwardState::failed;
+    view.reason = std::string(text(hop.transport)) + ": " + words;
+    return;
+  }
   if (!held->second.actual.served) {
     view.reason = "the relay is not running";
     return;

@@ -71,7 +71,11 @@ class DomainRecord {
   AgentState agent() const { return agent_; }
 
   // Where its tunnels of one kind begin.
-  void set_tunnels(Transport kind, TunnelEnds ends) { tunnels_[kind] = std::move(ends); }
+  void set_tunnels(Transport kind, TunnelEnds ends,
+                   std::map<TunnelTarget, std::string> refusals = {}) {
+    tunnels_[kind] = std::move(ends);
+    refusals_[kind] = std::move(refusals);
+  }
   // What is to be laid for it. Nothing is wanted of a layer for a domain that names no account, or
   // has no user network.
   TunnelOrder tunnel_order(const TunnelTransport& way, Ways ways, const Policy& policy) const;
@@ -138,6 +142,7 @@ class DomainRecord {
   };
   OffloadRequest offload_request(const SingleForward& forward, const Route& route) const;
   void describe_state(ForwardView& view, const SingleForward& forward, const Judges& by) const;
+  std::string refusal(const SingleForward& forward, Transport used, const Judges& by) const;
   void describe_ways(ForwardView& view, const SingleForward& forward, const RouteChoice& choice,
                      const Judges& by) const;
 
@@ -151,6 +156,7 @@ class DomainRecord {
   bool qemu_agent_answers_ = false;
   std::string qemu_agent_problem_;
   std::map<Transport, TunnelEnds> tunnels_;
+  std::map<Transport, std::map<TunnelTarget, std::string>> refusals_;
   GuestPorts guest_ports_;
   ParsedDefinitions live_;
   ParsedDefinitions config_;

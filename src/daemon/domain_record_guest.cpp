@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "daemon/domain_record.h"
+#include "transport/usernet_tunnels.h"
 
 namespace vf {
 
@@ -89,9 +90,7 @@ GuestReach DomainRecord::reach(const Policy& policy) const {
       reach.usernet.missing.clear();
       break;
     }
-    reach.usernet.missing =
-        "its user network is served by " + interface.backend +
-        ", whose forwards are fixed when the domain starts: <portForward> of its <interface>";
+    reach.usernet.missing = why_no_usernet_with_passt;
   }
   reach.usernet.ends = ends(Transport::usernet);
   if (guest_ports_.known()) reach.ports = &guest_ports_.listening();

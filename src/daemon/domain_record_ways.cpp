@@ -108,6 +108,21 @@ Offloads::Wanted DomainRecord::wanted_offloads(const Offloads& offloads, Ways wa
   return wanted;
 }
 
+// Why the last connection by a tunnel did not reach the guest's service; empty where none failed.
+std::string DomainRecord::refusal(const SingleForward& forward, Transport used,
+                                  const Judges& by) const {
+  const auto refused = refusals_.find(used);
+  if (refused == refusals_.end() || refused->second.empty()) return {};
+  for (const auto& way : by.ways) {
+    const auto* const tunnels = dynamic_cast<const TunnelTransport*>(way.get());
+    if (!tunnels || way->kind() != used) continue;
+    const auto target = tunnels->target(by.reach, forward.spec);
+    const auto found = target ? refused->second.find(*target) : refused->second.end();
+    if (found != refused->second.end()) return found->second;
+  }
+  return {};
+}
+
 void DomainRecord::describe_ways(ForwardView& view, const SingleForward& forward,
                                  const RouteChoice& choice, const Judges& by) const {
   const BoundForward& held = bound.at(forward.id);

@@ -23,6 +23,8 @@
 #include "daemon/policy_file.h"
 #include "daemon/relay_client.h"
 #include "daemon/runtime_socket.h"
+#include "daemon/settings.h"
+#include "daemon/ssh_program.h"
 #include "glib/ref.h"
 #include "offload/nftables.h"
 #include "offload/redirect.h"
@@ -31,115 +33,11 @@
 namespace vf {
 namespace {
 
-struct Settings {
-  std::string uri;
-  std::string runtime_directory;
-  std::string policy_directory;
-  std::string relay_program = VF_RELAY_PROGRAM;
-  std::string relay_user;
-  std::string agent_directory;
-  BusService::Bus bus = BusService::Bus::none;
-  std::optional<std::chrono::seconds> exit_when_idle;
-};
-
 // As long as the reconciler keeps the ports of a start that goes no further.
 constexpr std::chrono::seconds reservation_time{60};
 // For who woke this daemon with a question: until libvirt and the relay have answered, or so long.
 constexpr std::chrono::milliseconds answers_interval{20};
 constexpr std::chrono::seconds answers_time{5};
-
-bool is_system_uri(const std::string& uri) {
-  return uri.ends_with("/system");
-}
-
-// $RUNTIME of the design: /run for the system daemon, the user's runtime directory otherwise.
-std::string runtime_base(bool system) {
-  if (system) return "/run";
-  const char* directory = std::getenv("XDG_RUNTIME_DIR");
-  return directory && *directory ? directory : "/run/user/" + std::to_string(getuid());
-}
-
-// The settings of the command line; ends the program for --help, --version and wrong usage.
-Settings read_command_line(int argc, char** argv) {
-  gchar *uri = nullptr, *runtime = nullptr, *policy = nullptr;
-  gchar *relay = nullptr, *relay_user = nullptr, *bus = nullptr, *agents = nullptr;
-  gint idle = 0;
-  gboolean version = FALSE;
-  gboolean debug = FALSE;
-  const GOptionEntry entries[] = {
-      {"connect", 'c', 0, G_OPTION_ARG_STRING, &uri,
-       "libvirt connection (default: qemu:///system as root, else qemu:///session)", "URI"},
-      {"runtime-directory", 0, 0, G_OPTION_ARG_FILENAME, &runtime,
-       "where the sockets are (default: $RUNTIME/virt-forward)", "DIR"},
-      {"policy-directory", 0, 0, G_OPTION_ARG_FILENAME, &policy,
-       "where virt-forward.conf is (default: /etc/virt-forward; per user "
-       "$XDG_CONFIG_HOME/virt-forward)",
-       "DIR"},
-      {"relay", 0, 0, G_OPTION_ARG_FILENAME, &relay,
-       "relay that is started where none runs; empty: never", "PROGRAM"},
-      {"relay-user", 0, 0, G_OPTION_ARG_STRING, &relay_user,
-       "user that a started relay runs as (default: virt-forward as root)", "USER"},
-      {"bus", 0, 0, G_OPTION_ARG_STRING, &bus,
-       "bus to own org.virtforward1 on: system, session or none (default: by the connection)",
-       "BUS"},
-      {"exit-when-idle", 0, 0, G_OPTION_ARG_INT, &idle,
-       "end when nothing has needed this daemon for so long, see virt-forwardd(8)", "SECONDS"},
-      {"agent-directory", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_FILENAME, &agents,
-       "for tests: the agent of domain UUID is the unix socket DIR/UUID instead of one on vsock",
-       "DIR"},
-      {"debug", 'd', 0, G_OPTION_ARG_NONE, &debug, "log more", nullptr},
-      {"version", 'V', 0, G_OPTION_ARG_NONE, &version, "print the version", nullptr},
-      {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
-  GOptionContext* context = g_option_context_new(nullptr);
-  g_option_context_set_summary(
-      context, "Installs the port forwards of libvirt domains, see virt-forwardd(8).");
-  g_option_context_add_main_entries(context, entries, nullptr);
-  GErrorOut error;
-  const bool parsed = g_option_context_parse(context, &argc, &argv, error.out());
-  g_option_context_free(context);
-  if (!parsed || argc > 1) {
-    g_printerr("virt-forwardd: %s\n",
-               parsed ? "it takes no arguments, see --help" : error.message().c_str());
-    std::exit(2);
-  }
-  if (idle < 0) {
-    g_printerr("virt-forwardd: --exit-when-idle is not negative\n");
-    std::exit(2);
-  }
-  if (version) {
-    g_print("virt-forwardd %s\n", VF_VERSION);
-    std::exit(0);
-  }
-  log_debug_lines(debug);
-
-  const auto or_else = [](gchar* value, std::string fallback) {
-    return value ? take_string(value) : std::move(fallback);
-  };
-  const bool root = getuid() == 0;
-  Settings settings;
-  settings.uri = or_else(uri, root ? "qemu:///system" : "qemu:///session");
-  const bool system = root && !settings.uri.ends_with("/session");
-  settings.runtime_directory = or_else(runtime, runtime_base(system) + "/virt-forward");
-  settings.policy_directory =
-      or_else(policy, system ? std::string(VF_POLICY_DIRECTORY)
-                             : std::string(g_get_user_config_dir()) + "/virt-forward");
-  settings.relay_program = or_else(relay, VF_RELAY_PROGRAM);
-  settings.relay_user = or_else(relay_user, root ? VF_RELAY_USER : "");
-  settings.agent_directory = or_else(agents, "");
-  if (idle > 0) settings.exit_when_idle = std::chrono::seconds(idle);
-  const std::string bus_name = or_else(bus, is_system_uri(settings.uri)          ? "system"
-                                            : settings.uri.ends_with("/session") ? "session"
-                                                                                 : "none");
-  if (bus_name == "system")
-    settings.bus = BusService::Bus::system;
-  else if (bus_name == "session")
-    settings.bus = BusService::Bus::session;
-  else if (bus_name != "none") {
-    g_printerr("virt-forwardd: --bus=%s: allowed are system, session, none\n", bus_name.c_str());
-    std::exit(2);
-  }
-  return settings;
-}
 
 // Two sockets for each forward: the soft limit of 1,024 descriptors is for programs with select().
 void raise_descriptor_limit() {
@@ -162,7 +60,7 @@ Result<void> make_runtime_directory(const std::string& path) {
 // Nothing where the policy has a mistake: the defaults would allow what somebody meant to forbid.
 std::optional<Policy> loaded_policy(const Settings& settings) {
   // Who runs the session's daemon owns its guests and their own keys.
-  const bool session = settings.uri.ends_with("/session");
+  const bool session = settings.session();
   LoadedPolicy loaded =
       load_policy(settings.policy_directory, {.automatic = session, .own_ssh_keys = session});
   for (const std::string& problem : loaded.problems)
@@ -216,6 +114,10 @@ int run(const Settings& settings) {
                              auto done) { libvirt.human_monitor(uuid, command, std::move(done)); }},
       reconciler);
   reconciler.use_tunnels(usernet);
+  SshTunnels ssh(connector({settings.ssh_program, directory + "/ssh.sock", settings.ssh_user,
+                            directory + "/ssh", settings.state_directory, settings.session()}),
+                 reconciler);
+  reconciler.use_tunnels(ssh);
   ForwardEditor editor(reconciler, table, libvirt, relay);
 
   std::optional<IdleExit> idle;
@@ -270,7 +172,7 @@ int run(const Settings& settings) {
       relay.shut_down([&] {
         if (!settings.relay_program.empty()) unlink((directory + "/relay.sock").c_str());
         unlink((directory + "/ports").c_str());
-        g_main_loop_quit(loop.get());
+        ssh.shut_down([&] { g_main_loop_quit(loop.get()); });
       });
     });
   } else {

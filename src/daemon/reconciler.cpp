@@ -380,6 +380,8 @@ void Reconciler::resynced(const std::vector<DomainSnapshot>& domains) {
   });
   synced_ = true;
   reconcile_held();
+  for (const auto& [kind, layer] : layers_)
+    layer->settled();
   return_memory_soon();
 }
 

@@ -20,7 +20,8 @@ void Reconciler::order_tunnels(const Uuids& uuids) {
 void Reconciler::tunnels_changed(Transport kind, const std::string& uuid) {
   DomainRecord* const record = domain(uuid);
   if (!record) return;
-  record->set_tunnels(kind, layers_.at(kind)->ends(uuid));
+  const TunnelLayer& layer = *layers_.at(kind);
+  record->set_tunnels(kind, layer.ends(uuid), layer.refusals(uuid));
   reconcile({uuid});
 }
 

@@ -29,18 +29,14 @@ class SshTunnels : public TunnelLayer {
   SshTunnels(const SshTunnels&) = delete;
   SshTunnels& operator=(const SshTunnels&) = delete;
 
-  // Every domain that runs has been ordered or is not to be: from now on what virt-forward-ssh
-  // holds beyond that is taken away. Until then a new daemon leaves it alone.
-  void settled();
-
   Transport kind() const override { return Transport::ssh; }
   void order(TunnelOrder order) override;
   void forget(const std::string& uuid) override;
   TunnelEnds ends(const std::string& uuid) const override;
 
-  // Of tunnels that are laid: why the last connection did not reach the target, as the guest's
-  // server says ("Connection refused").
-  std::map<TunnelTarget, std::string> refusals(const std::string& uuid) const;
+  std::map<TunnelTarget, std::string> refusals(const std::string& uuid) const override;
+  // Until then a new daemon leaves alone what virt-forward-ssh holds.
+  void settled() override;
 
   // Asks virt-forward-ssh to end, and all its connections with it.
   void shut_down(std::function<void()> done);

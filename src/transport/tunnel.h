@@ -71,6 +71,14 @@ class TunnelLayer {
   virtual void forget(const std::string& uuid) = 0;
   // Those of the last order. The reason of one that cannot be laid stays until it can.
   virtual TunnelEnds ends(const std::string& uuid) const = 0;
+  // Of tunnels that are there: why the last connection did not reach the target, in the other
+  // side's words ("Connection refused"). The relay cannot tell: a tunnel lets it in first.
+  virtual std::map<TunnelTarget, std::string> refusals(const std::string& /*uuid*/) const {
+    return {};
+  }
+  // All domains that run have been ordered, or are not to be: what an earlier daemon ordered
+  // beyond that can go.
+  virtual void settled() {}
   // "Tunnels may have got lost": looks what is there, and lays what is missing. For layers that
   // would not notice by themselves.
   virtual void check(const std::string& /*uuid*/) {}

@@ -302,7 +302,7 @@ TEST_F(ReconcilerWays, PasstSaysWhyItCannotBeUsed) {
   domain.interfaces = {{"52:54:00:00:00:01", "user", "", "", "net0", "passt"}};
   reconciler.resynced({domain});
   EXPECT_EQ(view().state, ForwardState::waiting);
-  EXPECT_THAT(view().reason, HasSubstr("<portForward>"));
+  EXPECT_THAT(view().reason, HasSubstr("passt"));
 }
 
 TEST_F(ReconcilerWays, APinnedWayThatCanNeverBeIsAnError) {
