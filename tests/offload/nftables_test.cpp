@@ -12,6 +12,7 @@
 #include <linux/capability.h>
 #include <linux/netlink.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -85,6 +86,11 @@ class Attacker {
     bool there = false;
     const Fd behind = listening(host_);
     machine_.run([&] {
+      // On one processor packets do not overtake each other.
+      cpu_set_t here;
+      CPU_ZERO(&here);
+      CPU_SET(static_cast<std::size_t>(sched_getcpu()), &here);
+      EXPECT_EQ(sched_setaffinity(0, sizeof here, &here), 0);
       const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
       const SocketAddress own = SocketAddress::from(*IpAddress::parse(own_), {});
       EXPECT_EQ(bind(socket.get(), own.get(), own.length), 0);
