@@ -48,8 +48,31 @@ struct sock_common {
 
 enum { allow = 1, stream = 1 /* SOCK_STREAM */ };
 
-static __always_inline bool is_mapped(const __u32 *address) {
-  return address[0] == 0 && address[1] == 0 && address[2] == bpf_htonl(0xffff);
+// Of a word in network order, which the kernel shows in halves.
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+static __always_inline __u64 word(__u32 first, __u32 second) {
+  return first | (__u64)second << 32;
+}
+static __always_inline __u32 first(__u64 word) {
+  return word;
+}
+static __always_inline __u32 second(__u64 word) {
+  return word >> 32;
+}
+#else
+static __always_inline __u64 word(__u32 first, __u32 second) {
+  return second | (__u64)first << 32;
+}
+static __always_inline __u32 first(__u64 word) {
+  return word >> 32;
+}
+static __always_inline __u32 second(__u64 word) {
+  return word;
+}
+#endif
+
+static __always_inline bool is_mapped(const __u64 *address) {
+  return address[0] == 0 && first(address[1]) == bpf_htonl(0xffff);
 }
 
 static __always_inline bool is_v6only(struct bpf_sock *sk) {
@@ -76,10 +99,10 @@ static __always_inline bool mark(struct bpf_sock_addr *ctx, const struct redirec
 SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx) {
   if (!is_candidate(ctx) || ctx->sk->src_ip4 != 0) return allow;
-  struct redirect_host host = {{0, 0, bpf_htonl(0xffff), ctx->user_ip4}, ctx->user_port};
+  struct redirect_host host = {{0, word(bpf_htonl(0xffff), ctx->user_ip4)}, ctx->user_port};
   const struct redirect_guest *guest = bpf_map_lookup_elem(&guests, &host);
   if (!guest || !is_mapped(guest->address) || !mark(ctx, &host, guest)) return allow;
-  ctx->user_ip4 = guest->address[3];
+  ctx->user_ip4 = second(guest->address[1]);
   ctx->user_port = guest->port;
   return allow;
 }
@@ -88,8 +111,9 @@ static __always_inline int connect_v6(struct bpf_sock_addr *ctx, bool v6only_can
   if (!is_candidate(ctx)) return allow;
   if (ctx->sk->src_ip6[0] || ctx->sk->src_ip6[1] || ctx->sk->src_ip6[2] || ctx->sk->src_ip6[3])
     return allow;
-  struct redirect_host host = {
-      {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]}, ctx->user_port};
+  struct redirect_host host = {{word(ctx->user_ip6[0], ctx->user_ip6[1]),
+                                word(ctx->user_ip6[2], ctx->user_ip6[3])},
+                               ctx->user_port};
   const struct redirect_guest *guest = bpf_map_lookup_elem(&guests, &host);
   if (!guest) return allow;
   // An IPV6_V6ONLY socket that asks for an IPv4 address itself is refused with or without us.
@@ -97,10 +121,10 @@ static __always_inline int connect_v6(struct bpf_sock_addr *ctx, bool v6only_can
       (!v6only_can_be_read || is_v6only(ctx->sk)))
     return allow;
   if (!mark(ctx, &host, guest)) return allow;
-  ctx->user_ip6[0] = guest->address[0];
-  ctx->user_ip6[1] = guest->address[1];
-  ctx->user_ip6[2] = guest->address[2];
-  ctx->user_ip6[3] = guest->address[3];
+  ctx->user_ip6[0] = first(guest->address[0]);
+  ctx->user_ip6[1] = second(guest->address[0]);
+  ctx->user_ip6[2] = first(guest->address[1]);
+  ctx->user_ip6[3] = second(guest->address[1]);
   ctx->user_port = guest->port;
   return allow;
 }
@@ -119,9 +143,9 @@ int connect6_without_perfmon(struct bpf_sock_addr *ctx) {
 SEC("cgroup/getpeername4")
 int getpeername4(struct bpf_sock_addr *ctx) {
   const struct redirect_mark *found = bpf_sk_storage_get(&marks, ctx->sk, 0, 0);
-  if (!found || ctx->user_ip4 != found->guest.address[3] || ctx->user_port != found->guest.port)
+  if (!found || ctx->user_ip4 != second(found->guest.address[1]) || ctx->user_port != found->guest.port)
     return allow;
-  ctx->user_ip4 = found->host.address[3];
+  ctx->user_ip4 = second(found->host.address[1]);
   ctx->user_port = found->host.port;
   return allow;
 }
@@ -129,14 +153,14 @@ int getpeername4(struct bpf_sock_addr *ctx) {
 SEC("cgroup/getpeername6")
 int getpeername6(struct bpf_sock_addr *ctx) {
   const struct redirect_mark *found = bpf_sk_storage_get(&marks, ctx->sk, 0, 0);
-  if (!found || ctx->user_ip6[0] != found->guest.address[0] ||
-      ctx->user_ip6[1] != found->guest.address[1] || ctx->user_ip6[2] != found->guest.address[2] ||
-      ctx->user_ip6[3] != found->guest.address[3] || ctx->user_port != found->guest.port)
+  if (!found || word(ctx->user_ip6[0], ctx->user_ip6[1]) != found->guest.address[0] ||
+      word(ctx->user_ip6[2], ctx->user_ip6[3]) != found->guest.address[1] ||
+      ctx->user_port != found->guest.port)
     return allow;
-  ctx->user_ip6[0] = found->host.address[0];
-  ctx->user_ip6[1] = found->host.address[1];
-  ctx->user_ip6[2] = found->host.address[2];
-  ctx->user_ip6[3] = found->host.address[3];
+  ctx->user_ip6[0] = first(found->host.address[0]);
+  ctx->user_ip6[1] = second(found->host.address[0]);
+  ctx->user_ip6[2] = first(found->host.address[1]);
+  ctx->user_ip6[3] = second(found->host.address[1]);
   ctx->user_port = found->host.port;
   return allow;
 }

@@ -21,7 +21,7 @@ namespace {
 
 // Of a forward's key: all that a socket's mark has room for. Needs no table, so that sockets of
 // forwards that are long gone are still known.
-using Digest = std::array<std::uint32_t, 4>;
+using Digest = std::array<std::uint64_t, 2>;
 
 constexpr int most_rounds_of_cutting = 100;
 constexpr std::chrono::seconds until_second_look{1};
@@ -45,7 +45,7 @@ Digest digest(const redirect_mark& mark) {
   return result;
 }
 
-void write_address(const IpAddress& address, __u32 (&words)[4]) {
+void write_address(const IpAddress& address, __u64 (&words)[2]) {
   std::array<std::uint8_t, 16> bytes{};
   if (address.is_v4()) bytes[10] = bytes[11] = 0xff;
   const auto given = address.bytes();

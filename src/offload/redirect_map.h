@@ -10,17 +10,20 @@
 
 enum { redirect_most_entries = 32768 };
 
+/* Words of 64 bits only: for a loader without CAP_PERFMON Linux 6.1 refuses a program that fills
+ * one half of a word of its stack and then the other. */
+
 /* Where a client connects to: the key of the map. */
 struct redirect_host {
-  __u32 address[4];
-  __u32 port; /* htons() of it */
+  __u64 address[2];
+  __u64 port; /* htons() of it */
 };
 
 /* Where it is taken. */
 struct redirect_guest {
-  __u32 address[4];
-  __u32 port;
-  __u32 forward[4]; /* a digest of the forward's key, so that its sockets can be told from others */
+  __u64 address[2];
+  __u64 port;
+  __u64 forward[2]; /* a digest of the forward's key, so that its sockets can be told from others */
 };
 
 /* Stays with a redirected socket for as long as that lives. */
