@@ -103,7 +103,8 @@ int run(const Settings& settings) {
                     reconciler);
   reconciler.use_relay(relay);
   reconciler.use_offload(std::make_unique<RedirectOffload>());
-  reconciler.use_offload(std::make_unique<NftablesOffload>());
+  // Its tables make the host track connections.
+  reconciler.use_offload(std::make_unique<NftablesOffload>(), Offloads::Start::when_needed);
   reconciler.use_agent_directory(settings.agent_directory);
   LibvirtHost libvirt(settings.uri, reconciler);
   reconciler.use_qemu_agents([&libvirt](const std::string& uuid, std::string command, auto done) {

@@ -64,14 +64,21 @@ std::string link_towards(const Endpoint& guest) {
   return name;
 }
 
-void Offloads::add(std::unique_ptr<KernelOffload> offload) {
-  const Offload kind = offload->kind();
+void Offloads::add(std::unique_ptr<KernelOffload> offload, Start start_it) {
+  backends_.push_back({std::move(offload), false, {}});
+  if (start_it == Start::now) start(backends_.back());
+}
+
+// False where it cannot work here, from now on.
+bool Offloads::start(Backend& backend) {
+  const Offload kind = backend.offload->kind();
   const auto started =
-      offload->start([this, kind](const KernelOffload::Loss& loss) { lost(kind, loss); });
-  backends_.push_back(
-      {std::move(offload), started.has_value(), started ? "" : started.error().message});
+      backend.offload->start([this, kind](const KernelOffload::Loss& loss) { lost(kind, loss); });
+  backend.started = started.has_value();
+  if (!started) backend.failure = started.error().message;
   log(LogLevel::info, started ? "offload ready" : "offload not possible here",
-      {{"offload", std::string(text(kind))}, {"reason", backends_.back().failure}});
+      {{"offload", std::string(text(kind))}, {"reason", backend.failure}});
+  return backend.started;
 }
 
 Offloads::Backend* Offloads::backend(Offload kind) {
@@ -149,6 +156,11 @@ void Offloads::grow(const Wanted& wanted) {
   }
   for (const auto& [kind, entries] : added) {
     Backend& to = *backend(kind);
+    if (!to.started && !start(to)) {
+      // Another one may take them.
+      judged_anew_ = on_idle(on_change_);
+      continue;
+    }
     const auto applied = to.offload->apply({}, entries);
     if (!applied) {
       fail(to, applied.error().message);

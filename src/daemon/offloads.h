@@ -51,8 +51,10 @@ class Offloads {
   // `on_change` is called where an offload was lost or came back, never inside a call of this.
   explicit Offloads(std::function<void()> on_change) : on_change_(std::move(on_change)) {}
 
-  // Best first. One that cannot start stays listed with its reason.
-  void add(std::unique_ptr<KernelOffload> offload);
+  // Best first. One that cannot start stays listed with its reason. `when_needed`: it is started
+  // for the first forward that has no better one, as being ready already costs the host something.
+  enum class Start { now, when_needed };
+  void add(std::unique_ptr<KernelOffload> offload, Start start = Start::now);
 
   OffloadChoice choose(const OffloadRequest& request, const Policy& policy) const;
 
@@ -83,6 +85,7 @@ class Offloads {
   };
 
   Backend* backend(Offload kind);
+  bool start(Backend& backend);
   void fail(Backend& backend, std::string reason);
   void lost(Offload kind, const KernelOffload::Loss& loss);
 
@@ -90,6 +93,7 @@ class Offloads {
   std::vector<Backend> backends_;
   std::map<std::string, Applied> applied_;  // by key
   Source retry_;
+  Source judged_anew_;
   std::map<std::string, Offload> past_;  // forwards whose connections may have taken a short-cut
 };
 

@@ -45,7 +45,10 @@ class Reconciler : public LibvirtHost::Observer,
   // Who lays the tunnels of one kind; without it there are none. It outlives this.
   void use_tunnels(TunnelLayer& layer) { layers_[layer.kind()] = &layer; }
   // Best first, before the first domain.
-  void use_offload(std::unique_ptr<KernelOffload> offload) { offloads_.add(std::move(offload)); }
+  void use_offload(std::unique_ptr<KernelOffload> offload,
+                   Offloads::Start start = Offloads::Start::now) {
+    offloads_.add(std::move(offload), start);
+  }
   Offloads& offloads() { return offloads_; }
   // For tests: the agent of domain UUID listens on the unix socket DIRECTORY/UUID.
   void use_agent_directory(std::string directory) { agent_directory_ = std::move(directory); }

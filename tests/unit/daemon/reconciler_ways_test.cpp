@@ -74,10 +74,10 @@ class ReconcilerWays : public testing::Test {
  protected:
   ReconcilerWays() { reconciler.use_relay(relay); }
 
-  FakeOffload& use(Offload kind) {
+  FakeOffload& use(Offload kind, Offloads::Start start = Offloads::Start::now) {
     auto offload = std::make_unique<FakeOffload>(kind, relay.applied);
     FakeOffload& used = *offload;
-    reconciler.use_offload(std::move(offload));
+    reconciler.use_offload(std::move(offload), start);
     return used;
   }
 
@@ -218,6 +218,19 @@ TEST_F(ReconcilerWays, OneThatFailsLeavesTheForwardToTheRelay) {
   EXPECT_EQ(view().state, ForwardState::active);
   EXPECT_EQ(view().offload, Offload::none);
   EXPECT_THAT(reason_of("redirect"), HasSubstr("no memory"));
+}
+
+TEST_F(ReconcilerWays, TheSecondBestIsStartedForWhoNeedsIt) {
+  use(Offload::redirect);
+  FakeOffload& second = use(Offload::nftables, Offloads::Start::when_needed);
+  serve(simple_);
+  reconciler.forward_proven(key_, 0);
+  EXPECT_EQ(view().offload, Offload::redirect);
+  EXPECT_FALSE(second.on_loss);
+  reconciler.domain_changed(
+      running(R"(<forward guest-port="80" host-port="8080" offload="nftables"/>)"));
+  EXPECT_TRUE(second.on_loss);
+  EXPECT_EQ(view().offload, Offload::nftables);
 }
 
 TEST_F(ReconcilerWays, OneThatIsTakenAwayIsSaid) {
