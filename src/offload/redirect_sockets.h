@@ -34,8 +34,8 @@ class RedirectSockets {
   RedirectSockets(const RedirectSockets&) = delete;
   RedirectSockets& operator=(const RedirectSockets&) = delete;
 
-  // Each once. Connections that are under way, established or closed by one end; with `closing`
-  // also those that both ends have closed.
+  // Each once. `established` is also what one end has closed; `all` adds what is under way and what
+  // both ends have closed.
   enum class Which { established, all };
   Result<std::vector<Socket>> list(Which which);
   // As if the network had broken it: both ends get an error. Not an error when it is gone already.
