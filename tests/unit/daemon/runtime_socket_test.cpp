@@ -39,7 +39,8 @@ class RuntimeSocketTest : public testing::Test {
   std::string path = directory.path("bus.sock");
 };
 
-// Whether somebody waits for the lock of this file: "1: -> FLOCK ADVISORY WRITE 42 08:01:1234 0 EOF".
+// Whether somebody waits for the lock of this file: "1: -> FLOCK ADVISORY WRITE 42 08:01:1234 0
+// EOF".
 bool has_waiter(int locked) {
   struct stat status {};
   fstat(locked, &status);
