@@ -83,6 +83,12 @@ int run(const Settings& settings) {
   const Ref<GMainLoop> loop = adopt(g_main_loop_new(nullptr, FALSE));
   const std::string& directory = settings.runtime_directory;
 
+  // Before anything listens: who finds a listener has found a daemon.
+  auto policy = loaded_policy(settings);
+  if (!policy)
+    return fail({ErrorCode::failed, "not starting with a wrong host policy: mend it in " +
+                                        settings.policy_directory + ", see virt-forward.conf(5)"});
+
   // Of two daemons that start at once, the first to have the private socket is the one.
   InheritedSockets inherited;
   auto bus_socket = inherited.listen(directory + "/bus.sock");
@@ -94,10 +100,6 @@ int run(const Settings& settings) {
   HostPorts ports;
   PortHints hints(directory + "/ports");
   ForwardTable table(settings.uri);
-  auto policy = loaded_policy(settings);
-  if (!policy)
-    return fail({ErrorCode::failed, "not starting with a wrong host policy: mend it in " +
-                                        settings.policy_directory + ", see virt-forward.conf(5)"});
   Reconciler reconciler(std::move(*policy), ports, hints, table);
   RelayClient relay({directory + "/relay.sock", settings.relay_program, settings.relay_user},
                     reconciler);
