@@ -163,8 +163,7 @@ typename Protocol::Message read_message(std::size_t index, typename Protocol::Re
   typename Protocol::Message message;
   const auto read_if = [&]<std::size_t kind>(std::integral_constant<std::size_t, kind>) {
     using T = std::variant_alternative_t<kind, typename Protocol::Message>;
-    if (kind == index)
-      message.template emplace<kind>(Protocol::template Codec<T>::read(from, fds));
+    if (kind == index) message.template emplace<kind>(Protocol::template Codec<T>::read(from, fds));
   };
   (read_if(std::integral_constant<std::size_t, kinds>{}), ...);
   return message;

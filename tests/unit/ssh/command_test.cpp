@@ -66,9 +66,8 @@ TEST(SshCommand, OwnKeysAreThoseOfTheUser) {
 
 TEST(SshCommand, LinkLocalAddressesHaveTheirInterface) {
   MasterCommand command = sample();
-  command.destination =
-      Endpoint{IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, 4),
-               *Port::from(22)};
+  command.destination = Endpoint{
+      IpAddress::v6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, 4), *Port::from(22)};
   EXPECT_EQ(made(command).back(), "fe80::9%4");
 }
 
@@ -110,8 +109,8 @@ TEST(SshCommand, WhatCannotBeSaidIsNot) {
 
 TEST(SshCommand, ForwardsOneArgument) {
   const auto spec = [](const AgentEndpoint& target, const std::string& path = "/r/80") {
-    const auto arguments = forward_arguments("/usr/bin/ssh", ForwardOperation::forward, "/r/c",
-                                             path, target);
+    const auto arguments =
+        forward_arguments("/usr/bin/ssh", ForwardOperation::forward, "/r/c", path, target);
     return arguments ? *(std::ranges::find(*arguments, "-L") + 1) : "";
   };
   EXPECT_EQ(spec({{}, Port::from(80), {}}), "/r/80:localhost:80");

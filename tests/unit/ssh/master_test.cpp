@@ -69,11 +69,8 @@ class MasterTest : public testing::Test, public Master::Observer {
   }
 
   static SshGuest guest(std::vector<AgentEndpoint> targets = {}) {
-    return {uuid,
-            {Endpoint{IpAddress::loopback4(), *Port::from(22)}},
-            "root",
-            "",
-            std::move(targets)};
+    return {
+        uuid, {Endpoint{IpAddress::loopback4(), *Port::from(22)}}, "root", "", std::move(targets)};
   }
   static AgentEndpoint port(std::uint16_t number) { return {{}, Port::from(number), {}}; }
 
@@ -86,9 +83,8 @@ class MasterTest : public testing::Test, public Master::Observer {
     return run_until([&] { return !states_.empty() && states_.back().phase == phase; });
   }
   bool says(const std::string& words) {
-    return run_until([&] {
-      return !states_.empty() && states_.back().reason.find(words) != std::string::npos;
-    });
+    return run_until(
+        [&] { return !states_.empty() && states_.back().reason.find(words) != std::string::npos; });
   }
 
   void state_changed(const SshState& state) override { states_.push_back(state); }
@@ -218,15 +214,14 @@ TEST_F(MasterTest, ForwardsAreAddedAndTakenAwayOneByOne) {
 }
 
 TEST_F(MasterTest, WhatIsWithdrawnWhileItIsAddedIsTakenAwayAgain) {
-  script(logs_in, "[ $operation = cancel ] || until [ -e " + file("go") +
-                      " ]; do sleep 0.01; done; exit 0");
+  script(logs_in,
+         "[ $operation = cancel ] || until [ -e " + file("go") + " ]; do sleep 0.01; done; exit 0");
   Master& master = start(guest({port(80)}));
   EXPECT_TRUE(run_until([&] { return !text("operations").empty(); }));
   master.order(guest());
   std::ofstream(file("go")) << "";
-  EXPECT_TRUE(run_until([&] {
-    return text("operations") == "forward 80:localhost:80\ncancel 80:localhost:80\n";
-  }));
+  EXPECT_TRUE(run_until(
+      [&] { return text("operations") == "forward 80:localhost:80\ncancel 80:localhost:80\n"; }));
   EXPECT_TRUE(tunnels_.empty());
 }
 

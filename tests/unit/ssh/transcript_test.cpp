@@ -56,8 +56,7 @@ TEST(Transcript, HostKeys) {
   heard.transcript.take("@@@@@@@@@\nHost key verification failed.\n");
   EXPECT_TRUE(heard.transcript.key_refused());
   EXPECT_FALSE(heard.transcript.key_not_pinned());
-  heard.transcript.take(
-      "Failed to add the host to the list of known hosts (/k).\r\n");
+  heard.transcript.take("Failed to add the host to the list of known hosts (/k).\r\n");
   EXPECT_TRUE(heard.transcript.key_not_pinned());
 }
 
@@ -102,8 +101,8 @@ TEST(Transcript, AnythingIsTakenAndWhatIsShownPrints) {
   heard.transcript.take("\x1b[2J\xff\n");
   EXPECT_EQ(heard.transcript.reason(), "\\x1b[2J\\xff");
   for (const char* const odd :
-       {"debug1: channel \n", "debug1: channel 99999999999999999: new direct-\n",
-        "channel 1\n", "channel 1: open failed: \n", "debug1: Connection to port  requested.\n",
+       {"debug1: channel \n", "debug1: channel 99999999999999999: new direct-\n", "channel 1\n",
+        "channel 1: open failed: \n", "debug1: Connection to port  requested.\n",
         "debug1: Connection to port 1 forwarding to  requested.\n", "debug1: channel 1: free: \n"})
     heard.transcript.take(odd);
   EXPECT_TRUE(heard.connections.empty());
