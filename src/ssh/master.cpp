@@ -131,9 +131,9 @@ Result<void> Master::check_key() const {
   const std::string& path = order_.key_path;
   if (path.empty()) {
     if (settings_.own_keys) return {};
-    return Unexpected(ErrorCode::not_allowed,
-                      "no key is named: <ssh identity=\"…\"/> names one of [ssh] in the host "
-                      "policy, see virt-forward.conf(5)");
+    return Unexpected(
+        ErrorCode::not_allowed,
+        "no key is named: <ssh identity=\"…\"/> names one that the host policy lists");
   }
   const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat status {};

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lab import agents, host, leaks, programs  # noqa: E402
+from lab import agents, host, leaks, programs, ssh  # noqa: E402
 from lab import guest as guests  # noqa: E402
 
 
@@ -106,6 +106,12 @@ def guest(request, libvirtd, nothing_left):
     """
     running = request.getfixturevalue("daemon") if "daemon" in request.fixturenames else None
     yield from _guests(request, libvirtd, running)
+
+
+@pytest.fixture
+def ssh_key():
+    """For guest(ssh=...) (ssh.Key)."""
+    return ssh.Key()
 
 
 @pytest.fixture

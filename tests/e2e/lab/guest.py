@@ -9,6 +9,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 import uuid as uuids
 from xml.etree import ElementTree
@@ -78,6 +79,24 @@ def program(path, name=None):
     return found
 
 
+SSH_START = b"""#!/bin/sh
+exec dropbear -F -E -s -p 22 -r /etc/dropbear/host_key
+"""
+
+
+def ssh_server(key):
+    """Guest(files=...): dropbear on port 22, which lets root in with the key. Its host key is the same at
+    each boot, and a new one for each call."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{directory}/host_key"
+        subprocess.run(["dropbearkey", "-t", "ed25519", "-f", path], check=True, capture_output=True)
+        with open(path, "rb") as file:
+            host_key = file.read()
+    return {**program("/usr/sbin/dropbear"), "/etc/dropbear/host_key": host_key,
+            "/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n", "/etc/group": b"root:x:0:\n",
+            "/root/.ssh/authorized_keys": key.public, "/etc/start/dropbear": SSH_START}
+
+
 def _archive(files):
     """A cpio archive (the kernel's "newc") of files: {path in the guest: path here, or contents as bytes}."""
     entries = {}
@@ -126,15 +145,17 @@ def _for_account(account, image):
 
 class Guest:
     def __init__(self, connection, name="guest", metadata="", interfaces=None, *, uuid=None, memory=256,
-                 cmdline="", devices="", host_name=None, persistent=True, files=None, account=None):
+                 cmdline="", devices="", host_name=None, persistent=True, files=None, account=None, ssh=None):
         """Defines the domain. metadata: a whole element (see forwards()); interfaces: list of XML.
 
         account: whose session libvirtd `connection` is (pwd.struct_passwd; see session_uri()), none for the
         system's. Such a guest has user networks only, so give it interfaces=[USER].
 
         files: {path in the guest: path here, or contents as bytes} on top of guest-image's; what is in
-        /etc/start is run at boot.
+        /etc/start is run at boot. ssh: an ssh.Key: root may log in with it, on port 22.
         """
+        if ssh:
+            files = {**ssh_server(ssh), **(files or {})}
         self.connection = connection
         self.name = name
         self.uuid = uuid or str(uuids.uuid4())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Our units, started by a real systemd in their real sandboxes."""
+import grp
 import os
 import socket
 import subprocess
@@ -7,7 +8,7 @@ import subprocess
 import pytest
 
 from lab import guest as guests
-from lab import wait
+from lab import ssh, wait
 from lab.transfer import refused, wait_http
 
 UNITS = ("virt-forwardd.service", "virt-forward-relay.service")
@@ -61,3 +62,21 @@ def test_starts_and_serves(target, guest):
     assert refused(8080)
     assert not os.path.exists("/run/virt-forward/relay.sock")
     assert shown("virt-forwardd.service", "Result") == shown("virt-forward-relay.service", "Result") == "success"
+
+
+def test_ssh_is_started_when_it_is_wanted(target):
+    assert shown("virt-forward-ssh.socket", "ActiveState") == "active"
+    os.makedirs("/etc/virt-forward/keys")
+    key = ssh.Key(directory="/etc/virt-forward/keys")  # it has a /tmp of its own
+    client = ssh.Client("/run/virt-forward/ssh.sock")
+    # Nobody listens there: ssh runs in the sandbox and comes to the network.
+    client.order("d3b2a6f0-0d5e-4c1a-9a55-6b1f0c9d7e01", key, address="127.0.0.9", ports=[80])
+    assert "127.0.0.9 port 22: Connection refused" in client.fails()
+    assert shown("virt-forward-ssh.service", "User") == ssh.USER
+    status = os.stat("/run/virt-forward-ssh")
+    assert (status.st_mode & 0o7777, grp.getgrgid(status.st_gid).gr_name) == (0o750, "virt-forward")
+    client.close()
+    systemctl("stop", "virt-forward.target")
+    wait.until(lambda: shown("virt-forward-ssh.service", "ActiveState") == "inactive", "ssh's service is stopped")
+    assert shown("virt-forward-ssh.service", "Result") == "success"
+    assert not os.path.exists("/run/virt-forward-ssh") and not os.path.exists("/run/virt-forward/ssh.sock")
