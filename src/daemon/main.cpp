@@ -26,6 +26,7 @@
 #include "daemon/settings.h"
 #include "daemon/ssh_program.h"
 #include "glib/ref.h"
+#include "offload/nft_host.h"
 #include "offload/nftables.h"
 #include "offload/redirect.h"
 #include "transport/usernet_tunnels.h"
@@ -75,6 +76,10 @@ int fail(const Error& error) {
 }
 
 int run(const Settings& settings) {
+  if (settings.clear_offloads) {
+    const auto cleared = clear_nftables_rests();
+    return cleared ? 0 : fail(cleared.error());
+  }
   raise_descriptor_limit();
   if (auto made = make_runtime_directory(settings.runtime_directory); !made)
     return fail(made.error());
@@ -104,6 +109,10 @@ int run(const Settings& settings) {
   RelayClient relay({directory + "/relay.sock", settings.relay_program, settings.relay_user},
                     reconciler);
   reconciler.use_relay(relay);
+  // A daemon that was killed leaves a guard, and what it guards; nothing of that is needed now.
+  if (geteuid() == 0)
+    if (const auto cleared = clear_nftables_rests(); !cleared)
+      log(LogLevel::debug, "nftables is not looked at", {{"reason", cleared.error().message}});
   reconciler.use_offload(std::make_unique<RedirectOffload>());
   // Its tables make the host track connections.
   reconciler.use_offload(std::make_unique<NftablesOffload>(), Offloads::Start::when_needed);

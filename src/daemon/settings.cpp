@@ -31,6 +31,7 @@ Settings read_command_line(int argc, char** argv) {
   gchar *relay = nullptr, *relay_user = nullptr, *ssh = nullptr, *ssh_user = nullptr;
   gchar *state = nullptr, *bus = nullptr, *agents = nullptr;
   gint idle = 0;
+  gboolean clear = FALSE;
   gboolean version = FALSE;
   gboolean debug = FALSE;
   const GOptionEntry entries[] = {
@@ -59,6 +60,8 @@ Settings read_command_line(int argc, char** argv) {
        "BUS"},
       {"exit-when-idle", 0, 0, G_OPTION_ARG_INT, &idle,
        "end when nothing has needed this daemon for so long, see virt-forwardd(8)", "SECONDS"},
+      {"clear-offloads", 0, 0, G_OPTION_ARG_NONE, &clear,
+       "take away what a daemon that was killed left in the kernel, and end", nullptr},
       {"agent-directory", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_FILENAME, &agents,
        "for tests: the agent of domain UUID is the unix socket DIR/UUID instead of one on vsock",
        "DIR"},
@@ -106,6 +109,7 @@ Settings read_command_line(int argc, char** argv) {
       or_else(state, system ? std::string(VF_STATE_DIRECTORY)
                             : std::string(g_get_user_state_dir()) + "/virt-forward");
   settings.agent_directory = or_else(agents, "");
+  settings.clear_offloads = clear;
   if (idle > 0) settings.exit_when_idle = std::chrono::seconds(idle);
   const std::string bus_name = or_else(bus, is_system_uri(settings.uri)          ? "system"
                                             : settings.uri.ends_with("/session") ? "session"

@@ -22,6 +22,7 @@ struct Settings {
   std::string agent_directory;
   BusService::Bus bus = BusService::Bus::none;
   std::optional<std::chrono::seconds> exit_when_idle;
+  bool clear_offloads = false;  // that alone, and end
 
   // Whether the guests are an ordinary user's own.
   bool session() const { return uri.ends_with("/session"); }
