@@ -139,8 +139,8 @@ Result<Arguments> master_arguments(const MasterCommand& command) {
   const auto program = without_tokens(command.own_program);
   if (!vsock) return Unexpected(ErrorCode::invalid_argument, "neither an address nor a vsock CID");
   if (!program || !is_shell_safe(*program)) return unsayable("the path of virt-forward-ssh");
-  option("ProxyCommand=exec '" + *program + "' --connect-vsock=" + std::to_string(vsock->cid) +
-         ':' + std::to_string(vsock->port));
+  option("ProxyCommand='" + *program + "' --connect-vsock=" + std::to_string(vsock->cid) + ':' +
+         std::to_string(vsock->port));
   option("ProxyUseFdpass=yes");
   arguments.insert(arguments.end(), {"--", "vsock-" + std::to_string(vsock->cid)});
   return arguments;

@@ -32,9 +32,11 @@ std::optional<unsigned> number(std::string_view& text) {
 
 // Says nothing of trouble.
 bool is_chatter(std::string_view text) {
-  for (const std::string_view prefix : {"OpenSSH_", "Authenticated to ", "Authenticated using ",
-                                        "Transferred: ", "Bytes per second",
-                                        "Warning: Permanently added ", "@@@", "mux_", "muxclient"})
+  for (const std::string_view prefix :
+       {"OpenSSH_", "Authenticated to ", "Authenticated using ", "Transferred: ",
+        "Bytes per second", "Warning: Permanently added ", "@@@", "mux_", "muxclient",
+        // what it makes of a proxy command's words
+        "mm_receive_fd", "proxy dialer did not pass back a connection"})
     if (text.starts_with(prefix)) return true;
   return text.find_first_not_of(" \t") == text.npos;
 }

@@ -71,11 +71,14 @@ class Client:
     def tunnel(self, target):
         """The path at which connections to it (a port, or a path in the guest) begin, once it is laid."""
         def laid():
-            while target not in self.tunnels:
+            if target not in self.tunnels:
                 self._take(self._daemon.recv(1 << 17))
-            return self.tunnels.pop(target)
+            return self.tunnels.pop(target, None)
 
-        return wait.until(laid, f"a tunnel to {target}; last: {self.reason}", 60)
+        try:
+            return wait.until(laid, f"a tunnel to {target}", 60)
+        except wait.Timeout as late:
+            raise AssertionError(f"{late}: {self.reason}") from None
 
     def fails(self):
         """The reason of the next failure."""

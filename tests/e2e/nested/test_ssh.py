@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from lab import host, ssh
+from lab import host, ssh, wait
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def program():
 def test_tunnels_over_vsock(guest, ssh_key, program):
     inner = guest("inner", interfaces=[], ssh=ssh_key)
     inner.run("listen 3000 cat")
+    wait.until(lambda: ":0016 " in inner.run("cat /proc/net/tcp"), "the guest's server listens")
     program.order(inner.uuid, ssh_key, cid=inner.cid(), ports=[3000])
     # Nobody is there yet, and it says so.
     reason = program.fails()

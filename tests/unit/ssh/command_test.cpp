@@ -76,7 +76,7 @@ TEST(SshCommand, VsockIsOurOwnProgram) {
   command.destination = VsockEndpoint{3, 22};
   const Arguments arguments = made(command);
   EXPECT_THAT(arguments,
-              Contains("ProxyCommand=exec '/usr/sbin/virt-forward-ssh' --connect-vsock=3:22"));
+              Contains("ProxyCommand='/usr/sbin/virt-forward-ssh' --connect-vsock=3:22"));
   EXPECT_THAT(arguments, Contains("ProxyUseFdpass=yes"));
   EXPECT_THAT(end_of(arguments, 2), ElementsAre("--", "vsock-3"));
   command.own_program = "/o'dd";

@@ -51,6 +51,15 @@ TEST(Transcript, WhyAKeyIsOfNoUseIsSaidToo) {
             "Load key \"/k\": error in libcrypto; x: Permission denied (publickey).");
 }
 
+TEST(Transcript, TheWordsOfAProxyCommandStand) {
+  Heard heard;
+  heard.transcript.take(
+      "virt-forward-ssh: vsock:3:22: Connection reset by peer\n"
+      "mm_receive_fd: recvmsg: expected received 1 got 0\r\n"
+      "proxy dialer did not pass back a connection\r\n");
+  EXPECT_EQ(heard.transcript.reason(), "virt-forward-ssh: vsock:3:22: Connection reset by peer");
+}
+
 TEST(Transcript, HostKeys) {
   Heard heard;
   heard.transcript.take("@@@@@@@@@\nHost key verification failed.\n");
