@@ -4,9 +4,11 @@ import os
 import re
 import shlex
 import subprocess
+import types
 import xml.etree.ElementTree as ElementTree
 
 from lab import guest as guests, wait
+from lab.transfer import Echo
 
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../README.md")
 
@@ -76,3 +78,22 @@ def test_the_relay_by_itself():
             relay.terminate()
         assert relay.wait(10) == 0
         relay.stdout.close()
+
+
+def test_the_lines_for_ssh(daemon, guest):
+    """As they stand there, but for the service manager and the account, which the lab's guest has not."""
+    script = blocks("Ways into the guest", "sh")[0]
+    assert script.count("systemctl reload virt-forwardd") == 1
+    run(script.replace("systemctl reload virt-forwardd", f"kill -HUP {daemon.pid}"))
+    try:
+        with open("/etc/virt-forward/keys/lab.pub", "rb") as file:
+            key = types.SimpleNamespace(public=file.read())
+        element = blocks("Ways into the guest", "xml")[0].replace('user="admin"', 'user="root"')
+        web = guest("web", guests.forwards(element), ssh=key)
+        web.run("listen 5432 cat")
+        assert daemon.wait_forward(guest_port=5432, state="active")
+        wait.until(lambda: "ready" in run("virt-forward explain web 5432 | grep ^ssh || true"), "ssh is a way", 60)
+        with Echo(5432) as echo:
+            echo.say()
+    finally:
+        run("rm -r /etc/virt-forward/keys /etc/virt-forward/virt-forward.conf.d/keys.conf")
