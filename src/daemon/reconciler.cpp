@@ -13,7 +13,6 @@
 namespace vf {
 namespace {
 
-constexpr std::chrono::seconds reservation_time{60};
 constexpr std::chrono::seconds first_retry{1};
 constexpr std::chrono::seconds longest_retry{30};
 
@@ -445,91 +444,6 @@ void Reconciler::connection_changed(bool connected, const std::string& reason) {
   else
     log(LogLevel::warning, "no connection to libvirt: forwards stay as they are",
         {{"uri", table_.connection_uri()}, {"reason", reason}});
-}
-
-// --- a start that is being prepared --------------------------------------------------------------
-
-Result<void> Reconciler::reserve(const std::string& uuid, const std::string& name,
-                                 const std::string& element) {
-  DomainRecord& record = records_.try_emplace(uuid, uuid).first->second;
-  ParsedDefinitions parsed = parse_definitions(element);
-  record.reserve(name, parsed.definitions.forwards, policy_);
-  reconcile({uuid});
-  record.reservation_timeout = after(reservation_time, [this, uuid] { release(uuid); });
-
-  if (!parsed.errors.empty())
-    return Unexpected(
-        ErrorCode::invalid_argument,
-        "the forwards of the domain are not all valid: " + parsed.errors.front().text());
-  for (const ForwardView& forward : record.forward_views(ways_, policy_, offloads_)) {
-    const auto required =
-        std::ranges::any_of(parsed.definitions.forwards, [&](const ForwardDefinition& definition) {
-          return definition.required && definition.enabled &&
-                 definition.identity() == forward.definition;
-        });
-    if (required && !record.bound.contains(forward.id))
-      return Unexpected(ErrorCode::failed,
-                        "required forward \"" + forward.id + "\": " + forward.reason);
-  }
-  for (const ForwardDefinition& forward : parsed.definitions.forwards)
-    if (forward.required && forward.enabled && forward.transport == Transport::ssh)
-      if (auto account = ssh_account(parsed.definitions.ssh, policy_); !account)
-        return Unexpected(ErrorCode::failed, "required forward \"" + forward.identity() +
-                                                 "\": " + account.error().message);
-  return {};
-}
-
-void Reconciler::release(const std::string& uuid) {
-  const auto found = records_.find(uuid);
-  if (found == records_.end()) return;
-  found->second.release_reservation();
-  reconcile({uuid});
-  if (!found->second.known()) records_.erase(found);
-}
-
-// --- edits ---------------------------------------------------------------------------------------
-
-Result<std::vector<ForwardView>> Reconciler::want(DomainRecord& domain,
-                                                  const ForwardDefinition& definition) {
-  const std::string identity = definition.identity();
-  domain.add_pending(definition, policy_);
-  reconcile({domain.snapshot().uuid});
-
-  std::vector<ForwardView> views;
-  for (ForwardView& view : domain.forward_views(ways_, policy_, offloads_))
-    if (view.definition == identity && view.live) views.push_back(std::move(view));
-  for (const ForwardView& view : views) {
-    const auto code = view.state == ForwardState::port_busy ? ErrorCode::port_busy
-                      : view.state == ForwardState::denied  ? ErrorCode::not_allowed
-                                                            : ErrorCode::not_supported;
-    const bool impossible = view.state == ForwardState::failed && !view.ways.empty() &&
-                            definition.transport != Transport::automatic && !view.transport;
-    const bool kept = domain.bound.contains(view.id) || view.state == ForwardState::disabled;
-    if (kept && !impossible) continue;
-    const auto failure = domain.failures.find(view.id);
-    Error error =
-        failure == domain.failures.end() ? Error{code, view.reason} : failure->second.error;
-    stop_wanting(domain, identity);
-    return Unexpected(std::move(error));
-  }
-  return views;
-}
-
-void Reconciler::stop_wanting(DomainRecord& domain, const std::string& identity) {
-  domain.drop_pending(identity, policy_);
-  reconcile({domain.snapshot().uuid});
-}
-
-void Reconciler::metadata_written(DomainRecord& domain, MetadataTarget target,
-                                  const std::string& element, std::function<void()> applied) {
-  DomainSnapshot snapshot = domain.snapshot();
-  if (target.live) snapshot.live_metadata = element;
-  if (target.config) snapshot.config_metadata = element;
-  domain_changed(snapshot);
-  if (relay_ && relay_->ready())
-    relay_->commit(std::move(applied));
-  else
-    applied();
 }
 
 }  // namespace vf
