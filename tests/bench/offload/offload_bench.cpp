@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "offload/nftables.h"
 #include "offload/redirect.h"
 
 namespace {
@@ -30,6 +31,8 @@ struct Backend {
 constexpr Backend backends[] = {
     {"redirect",
      []() -> std::unique_ptr<KernelOffload> { return std::make_unique<RedirectOffload>(); }},
+    {"nftables",
+     []() -> std::unique_ptr<KernelOffload> { return std::make_unique<NftablesOffload>(); }},
 };
 
 [[noreturn]] void die(const std::string& why) {
