@@ -28,6 +28,14 @@ def journal(unit):
                           check=True, timeout=60).stdout
 
 
+def output(*command):
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+
+
+def listed():
+    return output("virt-forward", "list")
+
+
 @pytest.fixture
 def target():
     systemctl("start", "virt-forward.target")
@@ -44,8 +52,13 @@ def test_starts_and_serves(target, guest):
     with open(f"/proc/{relay}/status", encoding="ascii") as file:
         status = dict(line.split(":\t") for line in file.read().splitlines() if ":\t" in line)
     assert status["CapEff"] == status["CapBnd"] == "0000000000000000"
-    guest(metadata=guests.forwards("<vf:forward guest-port='80' host-port='8080'/>"), interfaces=[guests.interface()])
-    assert wait_http(8080) == b"virt-forward lab guest guest\n"
+    guest(metadata=guests.forwards("<vf:forward guest-port='80' host-port='8080'/>"
+                                   "<vf:forward guest-port='80' host-port='8081' offload='nftables'/>"),
+          interfaces=[guests.interface()])
+    for port, offload in ((8080, "redirect"), (8081, "nftables")):
+        assert wait_http(port) == b"virt-forward lab guest guest\n"
+        wait.until(lambda: f"tcp+{offload}" in listed(), f"{offload} works in the sandbox")
+        assert wait_http(port) == b"virt-forward lab guest guest\n"
 
     # neither an end of the daemon nor its restart touches the relay or a connection
     with socket.create_connection(("127.0.0.1", 8080), 10) as client:
@@ -60,6 +73,8 @@ def test_starts_and_serves(target, guest):
     systemctl("stop", "virt-forward.target")
     wait.until(lambda: all(shown(unit, "ActiveState") == "inactive" for unit in UNITS), "both services are stopped")
     assert refused(8080)
+    assert "virt_forward" not in output("nft", "list", "ruleset")
+    assert output("sysctl", "-n", "net.ipv4.conf.virbr0.route_localnet") == "0\n"
     assert not os.path.exists("/run/virt-forward/relay.sock")
     assert shown("virt-forwardd.service", "Result") == shown("virt-forward-relay.service", "Result") == "success"
 
