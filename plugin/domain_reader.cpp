@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <set>
 
 #include "core/definition.h"
@@ -30,10 +31,16 @@ Result<std::optional<std::string>> element_of(virDomainPtr domain, unsigned side
   }
 }
 
-bool settles_later(virDomainPtr domain) {
+// Why it is paused (virDomainPausedReason); nothing where it is not.
+std::optional<int> paused_reason(virDomainPtr domain) {
   int state = VIR_DOMAIN_NOSTATE;
   int reason = 0;
-  if (virDomainGetState(domain, &state, &reason, 0) < 0 || state != VIR_DOMAIN_PAUSED) return false;
+  if (virDomainGetState(domain, &state, &reason, 0) < 0 || state != VIR_DOMAIN_PAUSED)
+    return std::nullopt;
+  return reason;
+}
+
+bool settles_later(int reason) {
   switch (reason) {
     case VIR_DOMAIN_PAUSED_MIGRATION:
     case VIR_DOMAIN_PAUSED_STARTING_UP:
@@ -56,7 +63,9 @@ Result<DomainReading> read(virDomainPtr domain, std::uint64_t sequence, bool per
   snapshot.persistent = persistent;
   const unsigned id = virDomainGetID(domain);
   if (id != static_cast<unsigned>(-1)) {
-    reading.arriving = may_be_paused && settles_later(domain);
+    const auto paused = may_be_paused ? paused_reason(domain) : std::nullopt;
+    reading.arriving = paused && settles_later(*paused);
+    snapshot.paused = paused.has_value();
     auto element = element_of(domain, VIR_DOMAIN_AFFECT_LIVE);
     if (!element) return Unexpected(std::move(element).error());
     if (*element) {

@@ -32,6 +32,7 @@ struct DomainSnapshot {
   bool persistent = true;
   // Active and its guest can run here: false at a migration's destination before the switch.
   bool serving = false;
+  bool paused = false;  // its guest does not run now: nobody there answers
   // Our metadata element, empty when there is none: of the running domain, and of its next start.
   std::string live_metadata;
   std::string config_metadata;

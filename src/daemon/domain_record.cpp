@@ -49,7 +49,11 @@ void DomainRecord::set_snapshot(const DomainSnapshot& snapshot, const Policy& po
   const bool first = !std::exchange(known_, true);
   const bool live_changed = first || snapshot.live_metadata != snapshot_.live_metadata;
   const bool config_changed = first || snapshot.config_metadata != snapshot_.config_metadata;
-  if (snapshot.active != snapshot_.active || snapshot.id != snapshot_.id) failures.clear();
+  if (snapshot.active != snapshot_.active || snapshot.id != snapshot_.id) {
+    failures.clear();
+    better_awaited_ = snapshot.active;
+    better_timeout.reset();
+  }
   // Nothing of a run that is over satisfies a claim, neither of a next run (whose start may be all
   // that was seen of that end) nor of a start that is being prepared.
   if (snapshot_.active && snapshot.id != snapshot_.id) {

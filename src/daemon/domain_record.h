@@ -79,6 +79,9 @@ class DomainRecord {
   // What is to be laid for it. Nothing is wanted of a layer for a domain that names no account, or
   // has no user network.
   TunnelOrder tunnel_order(const TunnelTransport& way, Ways ways, const Policy& policy) const;
+  // Early in a run a way that is better than a last resort may only be late.
+  bool awaits_better() const;
+  void await_no_longer() { better_awaited_ = false; }
   // How its forwards may be taken past the relay; none of those in `leaving` (ids).
   Offloads::Wanted wanted_offloads(const Offloads& offloads, Ways ways, const Policy& policy,
                                    const std::set<std::string>& leaving) const;
@@ -121,7 +124,8 @@ class DomainRecord {
   std::set<std::string> draining;  // ids whose removal lets connections end by themselves
   Source reservation_timeout;
   Source assumption_timeout;
-  Source agent_timeout;  // runs while the agent is away
+  Source agent_timeout;   // runs while the agent is away
+  Source better_timeout;  // ends awaits_better()
 
  private:
   void expand_wanted(const Policy& policy);
@@ -149,6 +153,7 @@ class DomainRecord {
   DomainSnapshot snapshot_;
   bool known_ = false;
   std::vector<IpAddress> addresses_;
+  bool better_awaited_ = false;
   bool addresses_told_ = false;  // by set_addresses(), in this run
   AgentState agent_ = AgentState::no_device;
   std::string agent_word_;

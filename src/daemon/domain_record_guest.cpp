@@ -81,16 +81,16 @@ GuestReach DomainRecord::reach(const Policy& policy) const {
   reach.ssh.given = live_.definitions.ssh.has_value();
   if (reach.ssh.given)
     if (const auto account = ssh_account(live_.definitions.ssh, policy); !account)
-      reach.ssh.missing = account.error().message;
+      reach.ssh.missing = account.error();
   reach.ssh.ends = ends(Transport::ssh);
   for (const GuestInterface& interface : snapshot_.interfaces) {
     if (interface.type != "user") continue;
     reach.usernet.given = true;
     if (interface.backend.empty()) {
-      reach.usernet.missing.clear();
+      reach.usernet.missing.reset();
       break;
     }
-    reach.usernet.missing = why_no_usernet_with_passt;
+    reach.usernet.missing = Error{ErrorCode::not_supported, std::string(why_no_usernet_with_passt)};
   }
   reach.usernet.ends = ends(Transport::usernet);
   if (guest_ports_.known()) reach.ports = &guest_ports_.listening();

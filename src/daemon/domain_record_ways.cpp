@@ -29,6 +29,10 @@ Result<SshAccount> ssh_account(const std::optional<SshDefinition>& given, const 
   return account;
 }
 
+bool DomainRecord::awaits_better() const {
+  return better_awaited_ && (agent_ == AgentState::absent || live_.definitions.ssh);
+}
+
 TunnelOrder DomainRecord::tunnel_order(const TunnelTransport& way, Ways ways,
                                        const Policy& policy) const {
   TunnelOrder order;
@@ -38,7 +42,7 @@ TunnelOrder DomainRecord::tunnel_order(const TunnelTransport& way, Ways ways,
   const GuestReach reached = reach(policy);
   const bool by_ssh = way.kind() == Transport::ssh;
   const TunnelReach& given = by_ssh ? reached.ssh : reached.usernet;
-  if (!given.given || !given.missing.empty() || !policy.allows(way.kind())) return order;
+  if (!given.given || given.missing || !policy.allows(way.kind())) return order;
   order.addresses = addresses_;
   order.cid = snapshot_.vsock_cid;
   if (by_ssh) order.ssh = *ssh_account(live_.definitions.ssh, policy);
@@ -52,8 +56,10 @@ TunnelOrder DomainRecord::tunnel_order(const TunnelTransport& way, Ways ways,
     const auto target = way.target(reached, single.spec);
     if (!target) continue;
     const auto is_better = [&](const Hop& hop) { return hop.transport != way.kind(); };
-    if (way.last_resort() &&
-        std::ranges::any_of(choose_route(ways, policy, reached, single.spec).route, is_better))
+    const bool by_choice = single.spec.transport == Transport::automatic;
+    if (way.last_resort() && by_choice &&
+        (awaits_better() ||
+         std::ranges::any_of(choose_route(ways, policy, reached, single.spec).route, is_better)))
       continue;
     order.targets.insert(*target);
   }
@@ -71,6 +77,8 @@ OffloadRequest DomainRecord::offload_request(const SingleForward& forward,
   request.host_port = held->second.actual.port;
   if (!snapshot_.active || !snapshot_.serving || !held->second.actual.served)
     request.obstacle = "the forward is not active";
+  else if (snapshot_.paused)
+    request.obstacle = "the domain is paused: the relay lets clients wait";
   else if (withdrawn(forward))
     request.obstacle = "the service has ended";
   else if (held->second.failing != 0)

@@ -78,7 +78,8 @@ int fail(const Error& error) {
 int run(const Settings& settings) {
   if (settings.clear_offloads) {
     const auto cleared = clear_nftables_rests();
-    return cleared ? 0 : fail(cleared.error());
+    const bool done = cleared || cleared.error().code == ErrorCode::not_supported;
+    return done ? 0 : fail(cleared.error());
   }
   raise_descriptor_limit();
   if (auto made = make_runtime_directory(settings.runtime_directory); !made)
@@ -174,18 +175,18 @@ int run(const Settings& settings) {
     });
     const auto needed = [&, woken] {
       const bool asked = !bus || bus->busy();
-      return asked || hook->busy() || domains_need_daemon(table, woken);
+      return asked || hook->busy() || reconciler.has_unclaimed() ||
+             domains_need_daemon(table, woken);
     };
     // Who comes from here on to a socket of the service manager's wakes the next daemon.
     idle.emplace(*settings.exit_when_idle, needed, [&] {
       log(LogLevel::info, "nothing needs this daemon");
       hook.reset();
       bus->stop_accepting();
-      relay.shut_down([&] {
-        if (!settings.relay_program.empty()) unlink((directory + "/relay.sock").c_str());
-        unlink((directory + "/ports").c_str());
-        ssh.shut_down([&] { g_main_loop_quit(loop.get()); });
-      });
+      // Before the relay ends: a daemon that is started meanwhile makes these anew.
+      if (!settings.relay_program.empty()) unlink((directory + "/relay.sock").c_str());
+      unlink((directory + "/ports").c_str());
+      relay.shut_down([&] { ssh.shut_down([&] { g_main_loop_quit(loop.get()); }); });
     });
   } else {
     serve_bus();

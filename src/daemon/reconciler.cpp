@@ -379,8 +379,7 @@ void Reconciler::resynced(const std::vector<DomainSnapshot>& domains) {
   });
   synced_ = true;
   reconcile_held();
-  for (const auto& [kind, layer] : layers_)
-    layer->settled();
+  if (!claiming_) layers_settled();
   return_memory_soon();
 }
 

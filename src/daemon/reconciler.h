@@ -61,6 +61,9 @@ class Reconciler : public LibvirtHost::Observer,
                        const std::string& element);
   void release(const std::string& uuid);
 
+  // Whether the relay was found holding forwards of domains that libvirt has not told of yet.
+  bool has_unclaimed() const { return !unclaimed_.empty(); }
+
   // Null when libvirt has not told of such a domain.
   DomainRecord* domain(const std::string& uuid);
 
@@ -116,6 +119,7 @@ class Reconciler : public LibvirtHost::Observer,
   void take_snapshot(const DomainSnapshot& domain);
 
   void order_tunnels(const Uuids& uuids);
+  void layers_settled();
   void shrink_offloads(const Uuids& uuids, const Plan& plan);
   void grow_offloads(const Uuids& uuids);
   void refresh_offloads(const std::string& uuid);

@@ -129,6 +129,7 @@ void Reconciler::reconcile_held() {
   claiming_ = after(claiming_time, [this] {
     claiming_.reset();
     drop_unclaimed();
+    layers_settled();
   });
   const std::size_t held = unclaimed_.size();
   drop_unclaimed();

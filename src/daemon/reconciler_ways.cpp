@@ -5,16 +5,35 @@
 #include "daemon/reconciler.h"
 
 namespace vf {
+namespace {
+
+// A guest boots, and its agent or ssh server comes up.
+constexpr std::chrono::seconds better_grace{20};
+
+}  // namespace
 
 void Reconciler::order_tunnels(const Uuids& uuids) {
   for (const auto& way : ways_) {
     const auto layer = layers_.find(way->kind());
     const auto* const tunnels = dynamic_cast<const TunnelTransport*>(way.get());
     if (!tunnels || layer == layers_.end()) continue;
-    for (const std::string& uuid : uuids)
-      if (const DomainRecord* const record = domain(uuid))
-        layer->second->order(record->tunnel_order(*tunnels, ways_, policy_));
+    for (const std::string& uuid : uuids) {
+      DomainRecord* const record = domain(uuid);
+      if (!record) continue;
+      layer->second->order(record->tunnel_order(*tunnels, ways_, policy_));
+      if (tunnels->last_resort() && record->awaits_better() && !record->better_timeout)
+        record->better_timeout = after(better_grace, [this, uuid] {
+          if (DomainRecord* const waiting = domain(uuid)) waiting->await_no_longer();
+          reconcile({uuid});
+        });
+    }
   }
+}
+
+// All that an earlier daemon ordered and this one wants has been ordered again.
+void Reconciler::layers_settled() {
+  for (const auto& [kind, layer] : layers_)
+    layer->settled();
 }
 
 void Reconciler::tunnels_changed(Transport kind, const std::string& uuid) {

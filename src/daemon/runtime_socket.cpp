@@ -115,9 +115,11 @@ Result<RuntimeSocket> RuntimeSocket::listen(const std::string& path) {
     return Unexpected(ErrorCode::invalid_argument, path + " is not usable as the path of a socket");
   const std::string directory(directory_of(path));
   if (g_mkdir_with_parents(directory.c_str(), 0755) != 0) return unusable(directory);
-  // Of two daemons that start at once only one finds a stale file.
-  const Fd lock(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!lock || flock(lock.get(), LOCK_EX) != 0) return unusable(directory);
+  // Of two daemons that start at once only one finds a stale file. A file of its own, which nobody
+  // else can open: a lock on the directory could be held by any user.
+  const std::string lock_path = directory + "/lock";
+  const Fd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!lock || flock(lock.get(), LOCK_EX) != 0) return unusable(lock_path);
   if (auto removed = remove_stale(path, *address); !removed)
     return Unexpected(std::move(removed).error());
   Fd listener = new_socket();

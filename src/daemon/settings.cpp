@@ -53,7 +53,7 @@ Settings read_command_line(int argc, char** argv) {
        "user that it runs as then (default: virt-forward-ssh as root)", "USER"},
       {"state-directory", 0, 0, G_OPTION_ARG_FILENAME, &state,
        "where it keeps host keys then (default: /var/lib/virt-forward-ssh; per user "
-       "$XDG_STATE_HOME/virt-forward)",
+       "$XDG_STATE_HOME/virt-forward-ssh)",
        "DIR"},
       {"bus", 0, 0, G_OPTION_ARG_STRING, &bus,
        "bus to own org.virtforward1 on: system, session or none (default: by the connection)",
@@ -107,7 +107,7 @@ Settings read_command_line(int argc, char** argv) {
   settings.ssh_user = or_else(ssh_user, root ? VF_SSH_USER : "");
   settings.state_directory =
       or_else(state, system ? std::string(VF_STATE_DIRECTORY)
-                            : std::string(g_get_user_state_dir()) + "/virt-forward");
+                            : std::string(g_get_user_state_dir()) + "/virt-forward-ssh");
   settings.agent_directory = or_else(agents, "");
   settings.clear_offloads = clear;
   if (idle > 0) settings.exit_when_idle = std::chrono::seconds(idle);

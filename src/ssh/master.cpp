@@ -58,8 +58,12 @@ void Master::order(SshGuest order) {
   const bool other_account = before.user != order_.user || before.key_path != order_.key_path;
   const bool runs = ssh_ != nullptr;
   // Whom it is connected to has proven who he is; nobody else is known to be the guest.
+  // A guest on vsock alone has addresses that are not known yet.
+  const bool addresses_known = std::ranges::any_of(
+      order_.destinations,
+      [](const RelayEndpoint& one) { return std::holds_alternative<Endpoint>(one); });
   const bool still_there =
-      order_.destinations.empty() || !destination_ ||
+      !addresses_known || !destination_ ||
       std::ranges::find(order_.destinations, *destination_) != order_.destinations.end();
   if (runs ? other_account || !still_there
            : other_account || before.destinations != order_.destinations) {

@@ -42,7 +42,8 @@ struct Guest {
   std::optional<SshState> state;
   std::map<AgentEndpoint, SshTunnel> tunnels;
   std::map<AgentEndpoint, std::string> refusals;
-  std::map<TunnelTarget, std::string> shown;  // of ends(), when last looked at
+  // Of ends() and refusals(), when last looked at.
+  std::map<TunnelTarget, std::string> shown;
 };
 
 std::vector<RelayEndpoint> destinations_of(const TunnelOrder& order) {
@@ -86,7 +87,9 @@ class SshTunnels::Implementation {
   }
 
   void order(TunnelOrder order) {
-    if (order.targets.empty()) return forget(order.uuid);
+    // What is connected may still be in use; the domain's end is told by forget().
+    if (order.targets.empty() && !guests_.contains(order.uuid)) return;
+    if (order.run == 0 || !order.ssh) return forget(order.uuid);
     Guest& guest = guests_[order.uuid];
     if (guest.order == order) return;
     guest.order = std::move(order);
@@ -301,6 +304,7 @@ class SshTunnels::Implementation {
       guest->refusals.erase(refused.target);
     else
       guest->refusals.insert_or_assign(refused.target, refused.reason);
+    changed(refused.uuid);
   }
   template <typename Other>
   void take(Other&) {
@@ -344,6 +348,12 @@ class SshTunnels::Implementation {
     std::map<TunnelTarget, std::string> texts;
     for (const auto& [target, end] : ends(guest))
       texts.emplace(target, end ? text(*end) : "- " + end.error().message);
+    for (const auto& [target, reason] : guest.refusals)
+      if (const auto place =
+              std::ranges::find(guest.order.targets, target,
+                                [](const TunnelTarget& ordered) { return endpoint_of(ordered); });
+          place != guest.order.targets.end())
+        texts[*place] += " refused: " + reason;
     return texts;
   }
 

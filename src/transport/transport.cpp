@@ -117,12 +117,14 @@ Result<Route> TunnelTransport::route(const GuestReach& guest,
   const auto wanted = target(guest, forward);
   if (!wanted) return Unexpected(wanted.error());
   const TunnelReach& tunnels = reach(guest);
-  if (!tunnels.missing.empty()) return lacks(tunnels.missing);
+  if (tunnels.missing) return Unexpected(*tunnels.missing);
   const auto being_laid = std::string(text(kind())) + " is being set up";
   if (!tunnels.ends) return lacks(being_laid);
   const auto end = tunnels.ends->find(*wanted);
   if (end == tunnels.ends->end()) return lacks(being_laid);
-  if (!end->second) return lacks(std::string(text(kind())) + ": " + end->second.error().message);
+  if (!end->second)
+    return Unexpected(end->second.error().code,
+                      std::string(text(kind())) + ": " + end->second.error().message);
   return Route{{kind(), *end->second}};
 }
 

@@ -25,7 +25,7 @@ enum class AgentState { no_device, absent, present };
 // What is known of the tunnels of one kind into a guest.
 struct TunnelReach {
   bool given = false;                // there is something to lay them by: <ssh>, a user network
-  std::string missing;               // why none can be laid all the same; empty: they can
+  std::optional<Error> missing;      // why none can be laid all the same
   const TunnelEnds* ends = nullptr;  // of those that were ordered; null: none
 };
 

@@ -218,8 +218,7 @@ def test_session_daemon(user):
     assert user.forwards() == []
 
     user.virsh("start", "mine", "--paused")
-    forward = user.wait_forward(name="web", state="waiting")
-    wait.until(lambda: "no network interface on a bridge" in user.wait_forward(name="web")["reason"], "the reason")
+    forward = user.wait_forward(name="web", state="active", transport="usernet")
     assert forward["host"] == {"addresses": list(LOOPBACK), "port": 8080, "requested-port": 8080}
     low = user.wait_forward(name="low", state="denied")
     assert "privileged" in low["reason"]
@@ -282,7 +281,7 @@ def test_the_command_line_starts_the_daemon(user):
         assert f"XDG_RUNTIME_DIR={user.runtime}" in file.read().split("\0")
 
     user.virsh("start", "mine", "--paused")
-    user.wait_forward(name="web", state="waiting")
+    user.wait_forward(name="web", state="active")
     assert user.processes("virt-forwardd") == [pid]
 
 

@@ -90,7 +90,7 @@ def test_states_without_a_port(daemon, guest):
     forwards = {forward["name"]: forward for forward in daemon.forwards("other")}
     assert {name: forward["state"] for name, forward in forwards.items()} == {
         "good": "waiting", "off": "disabled", "denied": "denied", "proxied": "failed", "socket": "denied",
-        "vsock": "waiting"}
+        "vsock": "failed"}
     assert all(forward["reason"] for forward in forwards.values())
     assert "udp" in forwards["proxied"]["reason"] and "[host] addresses" in forwards["denied"]["reason"]
     assert "port" in forwards["good"]["host"]

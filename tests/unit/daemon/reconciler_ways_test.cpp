@@ -64,7 +64,11 @@ class FakeTunnels : public TunnelLayer {
   TunnelEnds ends(const std::string&) const override { return laid; }
 
   std::map<std::string, TunnelOrder> orders;
+  std::map<TunnelTarget, std::string> refusals(const std::string&) const override {
+    return refused;
+  }
   TunnelEnds laid;
+  std::map<TunnelTarget, std::string> refused;
 
  private:
   Transport kind_;
@@ -308,6 +312,48 @@ TEST_F(ReconcilerWays, AUserNetworkIsTheLastResort) {
   EXPECT_EQ(usernet.orders.at("web-uuid").targets.size(), 1u);
   reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.7")});
   EXPECT_TRUE(usernet.orders.at("web-uuid").targets.empty());
+}
+
+// The guest may only be booting.
+TEST_F(ReconcilerWays, ALastResortWaitsForWhatMayBeBetter) {
+  FakeTunnels usernet(Transport::usernet);
+  reconciler.use_tunnels(usernet);
+  DomainSnapshot domain = running(
+      simple_ + account + R"(<forward guest-port="81" host-port="8081" transport="usernet"/>)");
+  domain.interfaces = {{"52:54:00:00:00:01", "user", "", "", "net0", ""}};
+  reconciler.resynced({domain});
+  ASSERT_EQ(usernet.orders.at("web-uuid").targets.size(), 1u) << "asked for by name";
+  EXPECT_EQ(usernet.orders.at("web-uuid").targets.begin()->port->number(), 81);
+}
+
+TEST_F(ReconcilerWays, APausedGuestIsLeftToTheRelay) {
+  use(Offload::redirect);
+  serve(simple_);
+  reconciler.forward_proven(key_, 0);
+  relay.take();
+  DomainSnapshot paused = running(simple_);
+  paused.paused = true;
+  reconciler.domain_changed(paused);
+  EXPECT_THAT(relay.take(),
+              ElementsAre("short-cut gone 127.0.0.1:8080", "short-cut gone [::1]:8080"));
+  reconciler.domain_changed(running(simple_));
+  EXPECT_EQ(view().offload, Offload::redirect);
+}
+
+TEST_F(ReconcilerWays, WhatATunnelsLastConnectionMetIsTheReason) {
+  FakeTunnels ssh(Transport::ssh);
+  reconciler.use_tunnels(ssh);
+  reconciler.set_policy(with_key());
+  reconciler.resynced({running(simple_ + account)});
+  const TunnelTarget target = *ssh.orders.at("web-uuid").targets.begin();
+  ssh.laid.emplace(target, RelayEndpoint(UnixEndpoint{"/run/t/80"}));
+  ssh.refused.emplace(target, "Connection refused");
+  reconciler.tunnels_changed(Transport::ssh, "web-uuid");
+  EXPECT_EQ(view().state, ForwardState::no_listener);
+  EXPECT_THAT(view().reason, HasSubstr("ssh: Connection refused"));
+  ssh.refused.clear();
+  reconciler.tunnels_changed(Transport::ssh, "web-uuid");
+  EXPECT_EQ(view().state, ForwardState::active);
 }
 
 TEST_F(ReconcilerWays, PasstSaysWhyItCannotBeUsed) {
