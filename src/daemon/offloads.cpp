@@ -73,7 +73,10 @@ void Offloads::add(std::unique_ptr<KernelOffload> offload, Start start_it) {
 bool Offloads::start(Backend& backend) {
   const Offload kind = backend.offload->kind();
   const auto started =
-      backend.offload->start([this, kind](const KernelOffload::Loss& loss) { lost(kind, loss); });
+      backend.offload->start({[this, kind](const KernelOffload::Loss& loss) { lost(kind, loss); },
+                              [this, kind](const std::string& key, int error_number) {
+                                if (applied(key) == kind) on_failing_(key, error_number);
+                              }});
   backend.started = started.has_value();
   if (!started) backend.failure = started.error().message;
   log(LogLevel::info, started ? "offload ready" : "offload not possible here",

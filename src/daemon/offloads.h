@@ -48,8 +48,12 @@ struct OffloadChoice {
 
 class Offloads {
  public:
-  // `on_change` is called where an offload was lost or came back, never inside a call of this.
-  explicit Offloads(std::function<void()> on_change) : on_change_(std::move(on_change)) {}
+  // `on_change` is called where an offload was lost or came back, `on_failing` where a connection
+  // by an entry that is applied did not get through (errno value, or 0: unknown), neither inside a
+  // call of this.
+  using OnFailing = std::function<void(const std::string& key, int error_number)>;
+  Offloads(std::function<void()> on_change, OnFailing on_failing)
+      : on_change_(std::move(on_change)), on_failing_(std::move(on_failing)) {}
 
   // Best first. One that cannot start stays listed with its reason. `when_needed`: it is started
   // for the first forward that has no better one, as being ready already costs the host something.
@@ -90,6 +94,7 @@ class Offloads {
   void lost(Offload kind, const KernelOffload::Loss& loss);
 
   std::function<void()> on_change_;
+  OnFailing on_failing_;
   std::vector<Backend> backends_;
   std::map<std::string, Applied> applied_;  // by key
   Source retry_;

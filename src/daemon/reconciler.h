@@ -119,6 +119,7 @@ class Reconciler : public LibvirtHost::Observer,
   void shrink_offloads(const Uuids& uuids, const Plan& plan);
   void grow_offloads(const Uuids& uuids);
   void refresh_offloads(const std::string& uuid);
+  void short_cut_failing(const std::string& key, int error_number);
 
   void reconcile(const Uuids& uuids);
   void apply_removals(const std::vector<std::string>& keys);
@@ -148,7 +149,9 @@ class Reconciler : public LibvirtHost::Observer,
   Relay* relay_ = nullptr;
   std::vector<std::unique_ptr<TransportWay>> ways_;
   std::map<Transport, TunnelLayer*> layers_;
-  Offloads offloads_{[this] { reconcile(all()); }};
+  Offloads offloads_{
+      [this] { reconcile(all()); },
+      [this](const std::string& key, int error_number) { short_cut_failing(key, error_number); }};
   std::map<std::string, DomainRecord> records_;
   // What a relay was found holding and no domain has claimed yet; what is left after the first
   // resync is removed.

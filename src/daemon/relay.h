@@ -60,7 +60,8 @@ class Relay {
   // cannot be staged (no descriptor left, a key too long) is told by forward_failing().
   // Descriptors are duplicated: the caller keeps its own.
   virtual void add(const RelayForward& forward, const std::vector<int>& listeners) = 0;
-  // Changes target or limits of a forward; its connections go on.
+  // Changes target or limits of a forward, or nothing; its connections go on. What has been proven
+  // is told anew.
   virtual void update(const RelayForward& forward) = 0;
   enum class Removal { cut, drain };
   virtual void remove(const std::string& key, Removal removal) = 0;

@@ -20,7 +20,7 @@ class RedirectOffload::Impl {};
 RedirectOffload::RedirectOffload(std::chrono::milliseconds) {}
 RedirectOffload::~RedirectOffload() = default;
 
-Result<void> RedirectOffload::start(OnLoss) {
+Result<void> RedirectOffload::start(Events) {
   return not_built();
 }
 Result<void> RedirectOffload::admits(const OffloadEntry&) const {

@@ -95,6 +95,7 @@ struct RelayAdd {
   std::vector<Fd> listeners;  // at most relay_packet_max_fds
 };
 
+// Also of what has not changed: what was proven is forgotten, and so told anew.
 struct RelayUpdate {
   RelayForward forward;
 };
@@ -150,8 +151,8 @@ struct RelayStatisticsEnd {
   std::uint64_t sequence = 0;
 };
 
-// The first connection got through to the guest, or the first since `failing`, or the first by
-// another endpoint than the last one told.
+// The first connection got through to the guest, or the first since `failing` or an update, or the
+// first by another endpoint than the last one told.
 struct RelayProven {
   std::string key;
   std::uint8_t endpoint = 0;  // place in the target's list

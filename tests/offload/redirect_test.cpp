@@ -35,7 +35,9 @@
 namespace vf::test {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 
 void set(const Fd& socket, int level, int option, int value) {
   ASSERT_EQ(setsockopt(socket.get(), level, option, &value, sizeof value), 0)
@@ -77,8 +79,9 @@ int pending_error(const Fd& socket) {
 class RedirectTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const auto started =
-        offload.start([this](const KernelOffload::Loss& loss) { losses.push_back(loss); });
+    const auto started = offload.start(
+        {[this](const KernelOffload::Loss& loss) { losses.push_back(loss); },
+         [this](const std::string& key, int error) { told.emplace_back(key, error); }});
     ASSERT_TRUE(started) << started.error().message;
   }
 
@@ -102,6 +105,7 @@ class RedirectTest : public ::testing::Test {
   Place place;
   RedirectOffload offload{std::chrono::milliseconds(100)};
   std::vector<KernelOffload::Loss> losses;
+  std::vector<std::pair<std::string, int>> told;  // of connections that did not get through
 };
 
 TEST_F(RedirectTest, PeerOfTheSocketIsTheGuest) {
@@ -290,6 +294,96 @@ TEST_F(RedirectTest, ForwardThatIsBackIsNotCutAgain) {
   EXPECT_TRUE(talks(made.client, made.server));
 }
 
+// A connect() that was begun, to a guest that does not answer.
+Fd connecting(const Forward& forward) {
+  Fd client(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(connect_socket(client, forward.entry.host), EINPROGRESS);
+  return client;
+}
+
+TEST_F(RedirectTest, TellsWhatIsRefused) {
+  for (const auto& [host, guest] : {std::pair("127.0.0.1", "10.9.0.2"),
+                                    std::pair("::1", "10.9.0.2"), std::pair("::1", "fd00:9::2")}) {
+    told.clear();
+    Forward gone = add(host, guest, "a/gone");
+    const Forward sibling = add(host, guest, "a/web");
+    const Forward stranger = add(host, guest, "b/gone");
+    gone.guest.reset();
+    EXPECT_EQ(connection(sibling).reached, Connection::guest);
+    EXPECT_EQ(connect_to(gone.entry.host).error, ECONNREFUSED);
+    EXPECT_EQ(connection(stranger).reached, Connection::guest);
+    ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+    EXPECT_THAT(told, ElementsAre(Pair("a/gone", ECONNREFUSED))) << host << " to " << guest;
+  }
+}
+
+TEST_F(RedirectTest, TellsWhomNobodyWaitedFor) {
+  Forward silent = make_forward(place, "a/web");
+  silent.entry.guest = endpoint("10.9.0.99", 80);
+  add(silent);
+  connecting(silent).reset();
+  ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+  EXPECT_THAT(told, ElementsAre(Pair("a/web", 0)));
+}
+
+// Each is told before the next is tried, so that what should not be told would be among them.
+TEST_F(RedirectTest, TellsNeitherCutsNorWhatIsOver) {
+  Forward silent = make_forward(place, "a/silent");
+  silent.entry.guest = endpoint("10.9.0.99", 80);
+  add(silent);
+  Forward gone = add("127.0.0.1", "10.9.0.2", "a/gone");
+  gone.guest.reset();
+  Fd cut_off = connecting(silent);
+  cut("a/silent");
+  EXPECT_EQ(pending_error(cut_off), ECONNABORTED);
+  Fd outlives = connecting(silent);
+  ASSERT_TRUE(offload.apply({&silent.entry, 1}, {}));
+  outlives.reset();
+  const Connection ended = connection(add("127.0.0.1", "10.9.0.3", "a/served"));
+  cut("a/served");
+  EXPECT_EQ(next_read(ended.client), "error");
+  EXPECT_EQ(connect_to(gone.entry.host).error, ECONNREFUSED);
+  ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+  EXPECT_THAT(told, ElementsAre(Pair("a/gone", ECONNREFUSED)));
+}
+
+TEST_F(RedirectTest, TellsOnceASecondAndOfAnEntryThatIsNewAtOnce) {
+  Forward gone = add("127.0.0.1", "10.9.0.2");
+  gone.guest.reset();
+  const gint64 begin = g_get_monotonic_time();
+  for (int i = 0; i < 500; ++i)
+    ASSERT_EQ(connect_to(gone.entry.host).error, ECONNREFUSED);
+  const gint64 seconds = (g_get_monotonic_time() - begin) / G_USEC_PER_SEC;
+  ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+  EXPECT_LE(told.size(), static_cast<std::size_t>(seconds) + 1);
+  told.clear();
+  ASSERT_TRUE(offload.apply({&gone.entry, 1}, {}));
+  add(gone);
+  ASSERT_EQ(connect_to(gone.entry.host).error, ECONNREFUSED);
+  ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+  EXPECT_THAT(told, ElementsAre(Pair("a/web", ECONNREFUSED)));
+}
+
+// A ring that is full loses words, and says them at the next connection.
+TEST_F(RedirectTest, ManyAtOnceAreAllToldInTheEnd) {
+  std::vector<Forward> many;
+  for (int i = 0; i < 400; ++i) {
+    many.push_back(make_forward(place, "a/" + std::to_string(i)));
+    many.back().guest.reset();
+    add(many.back());
+  }
+  int rounds = 0;
+  while (!many.empty()) {
+    ++rounds;
+    for (const Forward& forward : many)
+      ASSERT_EQ(connect_to(forward.entry.host).error, ECONNREFUSED);
+    ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+    for (const auto& [key, error] : std::exchange(told, {}))
+      std::erase_if(many, [&](const Forward& forward) { return forward.entry.key == key; });
+  }
+  EXPECT_GT(rounds, 1);
+}
+
 TEST_F(RedirectTest, SaysWhatItDoesNotAdmit) {
   const OffloadEntry good = make_forward(place, "a/web").entry;
   EXPECT_TRUE(offload.admits(good));
@@ -423,6 +517,33 @@ TEST(RedirectPrivileges, WithoutPerfmonIpv6IsNotTakenToIpv4) {
               return wrong;
             }),
             "");
+}
+
+// How many failures were told of a connection that is refused.
+std::string refused_in_child(const Forward& gone, std::initializer_list<unsigned> capabilities,
+                             bool wait) {
+  return in_child([&]() -> std::string {
+    if (!keep_only(capabilities)) return "capset";
+    RedirectOffload offload;
+    int told = 0;
+    if (auto started = offload.start({{}, [&](const std::string&, int) { ++told; }}); !started)
+      return started.error().message;
+    if (auto applied = offload.apply({}, {&gone.entry, 1}); !applied)
+      return applied.error().message;
+    if (connect_to(gone.entry.host).error != ECONNREFUSED) return "not redirected";
+    if (wait) run_until([&] { return told > 0; });
+    while (g_main_context_iteration(nullptr, FALSE)) {
+    }
+    return std::to_string(told);
+  });
+}
+
+TEST(RedirectPrivileges, WithoutPerfmonFailuresAreNotTold) {
+  const Place place;
+  Forward gone = make_forward(place, "a/web");
+  gone.guest.reset();
+  EXPECT_EQ(refused_in_child(gone, {CAP_BPF, CAP_NET_ADMIN}, false), "0");
+  EXPECT_EQ(refused_in_child(gone, {CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON}, true), "1");
 }
 
 TEST(RedirectPrivileges, TheServicesAreEnough) {

@@ -20,8 +20,9 @@ class FakeOffload : public KernelOffload {
   FakeOffload(Offload kind, std::vector<std::string>& said) : kind_(kind), said_(said) {}
 
   Offload kind() const override { return kind_; }
-  Result<void> start(OnLoss told) override {
-    on_loss = std::move(told);
+  Result<void> start(Events told) override {
+    on_loss = std::move(told.lost);
+    on_failing = std::move(told.failing);
     if (impossible.empty()) return {};
     return Unexpected(ErrorCode::not_supported, impossible);
   }
@@ -48,7 +49,8 @@ class FakeOffload : public KernelOffload {
   std::string impossible;
   bool failing = false;
   std::map<std::string, Count> counted;
-  OnLoss on_loss;
+  std::function<void(const Loss&)> on_loss;
+  std::function<void(const std::string&, int)> on_failing;
 
  private:
   Offload kind_;
@@ -240,6 +242,44 @@ TEST_F(ReconcilerWays, OneThatIsTakenAwayIsSaid) {
   offload.on_loss({false, "somebody detached it"});
   EXPECT_EQ(view().offload, Offload::none);
   EXPECT_THAT(reason_of("redirect"), HasSubstr("somebody detached it"));
+}
+
+// The relay is asked to tell anew: nothing of what it knows has changed.
+TEST_F(ReconcilerWays, AShortCutThatFailsGoesUntilTheRelayGetsThrough) {
+  FakeOffload& offload = use(Offload::redirect);
+  serve(simple_);
+  reconciler.forward_proven(key_, 0);
+  relay.take();
+  offload.on_failing(key_, ECONNREFUSED);
+  EXPECT_THAT(relay.take(), ElementsAre("short-cut gone 127.0.0.1:8080",
+                                        "short-cut gone [::1]:8080", "~" + key_));
+  EXPECT_EQ(view().state, ForwardState::no_listener);
+  EXPECT_EQ(view().offload, Offload::none);
+  offload.on_failing(key_, ECONNREFUSED);  // was on its way
+  reconciler.domain_changed(running(simple_));
+  EXPECT_THAT(relay.take(), IsEmpty());
+  reconciler.forward_proven(key_, 0);
+  EXPECT_THAT(relay.take(), ElementsAre("short-cut 127.0.0.1:8080 to 192.0.2.7:80 by virbr0",
+                                        "short-cut [::1]:8080 to 192.0.2.7:80 by virbr0"));
+  EXPECT_EQ(view().state, ForwardState::active);
+  EXPECT_EQ(view().offload, Offload::redirect);
+}
+
+// As when a client did not wait for the guest: no reason to call the forward broken.
+TEST_F(ReconcilerWays, AShortCutThatFailsForAnUnknownReasonOnlyGoes) {
+  FakeOffload& offload = use(Offload::redirect);
+  serve(simple_ + R"(<forward guest-port="22" host-port="2222"/>)");
+  reconciler.forward_proven(key_, 0);
+  reconciler.forward_proven("web-uuid/tcp:2222:22", 0);
+  relay.take();
+  offload.on_failing(key_, 0);
+  EXPECT_THAT(relay.take(), ElementsAre("short-cut gone 127.0.0.1:8080",
+                                        "short-cut gone [::1]:8080", "~" + key_));
+  EXPECT_EQ(view().state, ForwardState::active);
+  EXPECT_EQ(view().offload, Offload::none);
+  EXPECT_EQ(view("tcp:2222:22").offload, Offload::redirect);
+  reconciler.forward_proven(key_, 0);
+  EXPECT_EQ(view().offload, Offload::redirect);
 }
 
 TEST_F(ReconcilerWays, ConnectionsPastTheRelayAreCounted) {
