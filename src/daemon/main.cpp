@@ -104,7 +104,7 @@ int run(const Settings& settings) {
   RelayClient relay({directory + "/relay.sock", settings.relay_program, settings.relay_user},
                     reconciler);
   reconciler.use_relay(relay);
-  reconciler.use_offload(std::make_unique<RedirectOffload>());
+  reconciler.use_offload(std::make_unique<RedirectOffload>(), Offloads::Start::with_relay);
   // Its tables make the host track connections.
   reconciler.use_offload(std::make_unique<NftablesOffload>(), Offloads::Start::when_needed);
   reconciler.use_agent_directory(settings.agent_directory);

@@ -55,10 +55,17 @@ class Offloads {
   Offloads(std::function<void()> on_change, OnFailing on_failing)
       : on_change_(std::move(on_change)), on_failing_(std::move(on_failing)) {}
 
-  // Best first. One that cannot start stays listed with its reason. `when_needed`: it is started
-  // for the first forward that has no better one, as being ready already costs the host something.
-  enum class Start { now, when_needed };
+  // Best first. One that cannot start stays listed with its reason. `with_relay`: not before the
+  // relay is ready, which may keep what an earlier daemon left. `when_needed`: it is started for
+  // the first forward that has no better one, as being ready already costs the host something.
+  enum class Start { now, with_relay, when_needed };
   void add(std::unique_ptr<KernelOffload> offload, Start start = Start::now);
+
+  // Starts those that wait for the relay. What it kept by the names that keepsakes() has; they find
+  // the connections of earlier daemons by it.
+  void relay_ready(std::map<std::string, Fd> kept);
+  // What the relay is to keep for the next daemon.
+  std::map<std::string, int> keepsakes() const;
 
   OffloadChoice choose(const OffloadRequest& request, const Policy& policy) const;
 
@@ -81,7 +88,9 @@ class Offloads {
   struct Backend {
     std::unique_ptr<KernelOffload> offload;
     bool started = false;
-    std::string failure;  // why it does not work here or now; empty: it does
+    bool waits = false;     // for the relay
+    bool inherits = false;  // it may have connections of forwards that it never had entries of
+    std::string failure;    // why it does not work here or now; empty: it does
   };
   struct Applied {
     Offload kind = Offload::none;

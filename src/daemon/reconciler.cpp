@@ -308,6 +308,12 @@ void Reconciler::retry_failures() {
 
 // --- news from the relay -------------------------------------------------------------------------
 
+void Reconciler::relay_kept(std::map<std::string, Fd> kept) {
+  offloads_.relay_ready(std::move(kept));
+  for (const auto& [name, fd] : offloads_.keepsakes())
+    relay_->keep(name, fd);
+}
+
 void Reconciler::relay_ready(std::vector<HeldForward> held) {
   relay_answered_ = true;
   table_.set_relay_connected(true);

@@ -82,6 +82,7 @@ class Reconciler : public LibvirtHost::Observer,
   void connection_changed(bool connected, const std::string& reason) override;
 
   // Relay::Observer
+  void relay_kept(std::map<std::string, Fd> kept) override;
   void relay_ready(std::vector<HeldForward> held) override;
   void relay_lost(const std::string& reason) override;
   void forward_proven(const std::string& key, std::size_t hop) override;

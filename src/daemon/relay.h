@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -32,6 +33,8 @@ class Relay {
  public:
   struct Observer {
     virtual ~Observer() = default;
+    // What an earlier daemon gave to keep(), by name; right ahead of relay_ready().
+    virtual void relay_kept(std::map<std::string, Fd> kept) = 0;
     // The relay is there and holds this. Comes at the beginning and after each loss; the observer
     // answers with what it wants added and removed.
     virtual void relay_ready(std::vector<HeldForward> held) = 0;
@@ -75,6 +78,9 @@ class Relay {
   // Counters of all forwards, by key.
   using Counters = std::vector<std::pair<std::string, ForwardCounters>>;
   virtual void counters(std::function<void(Result<Counters>)> done) = 0;
+
+  // At once; dropped while the relay is not ready. Holds a duplicate for the daemons to come.
+  virtual void keep(const std::string& name, int fd) = 0;
 
   // At once, behind what was staged and needs no commit. Dropped while the relay is not ready.
   // `control` is a stream to the agent on which nothing was said yet.

@@ -21,6 +21,7 @@
 #include <string>
 
 #include "base/address.h"
+#include "base/fd.h"
 #include "base/result.h"
 #include "core/forward_view.h"
 #include "core/vocabulary.h"
@@ -60,6 +61,13 @@ class KernelOffload {
   // Gets ready, once, before the first apply(). An error says why it cannot work on this host with
   // these privileges: nothing has been changed then.
   virtual Result<void> start(Events events) = 0;
+
+  // By what is left, which has to be held by somebody else by then, a process that comes after this
+  // one finds the connections that are established still: it is given to inherit() there, before
+  // start(). Null: nothing is to be held.
+  virtual const Fd* left() { return nullptr; }
+  // What does not fit is let go of.
+  virtual void inherit(Fd) {}
 
   // Whether an entry of this protocol and these addresses can be taken; the error says why not.
   virtual Result<void> admits(const OffloadEntry& entry) const = 0;

@@ -79,9 +79,9 @@ class RedirectOffload::Impl {
   explicit Impl(std::chrono::milliseconds check) : check_(check) {}
 
   Result<void> start(Events events) {
-    auto program = RedirectProgram::load();
+    auto program = RedirectProgram::load(std::exchange(inherited_, {}));
     if (!program) return Unexpected(program.error());
-    auto sockets = RedirectSockets::open((*program)->marks());
+    auto sockets = RedirectSockets::open((*program)->marks().get());
     if (!sockets) return Unexpected(sockets.error());
     if (auto attached = (*program)->attach(); !attached) return attached;
     program_ = *std::move(program);
@@ -92,6 +92,9 @@ class RedirectOffload::Impl {
           *failures, [this](const redirect_failure& failure) { failing(failure); });
     return {};
   }
+
+  void inherit(Fd marks) { inherited_ = std::move(marks); }
+  const Fd* left() { return program_ ? &program_->marks() : nullptr; }
 
   Result<void> admits(const OffloadEntry& entry) const {
     const IpAddress& host = entry.host.address;
@@ -281,6 +284,7 @@ class RedirectOffload::Impl {
 
   const std::chrono::milliseconds check_;
   Events events_;
+  Fd inherited_;
   std::unique_ptr<RedirectProgram> program_;
   std::unique_ptr<RedirectSockets> sockets_;
   std::unique_ptr<RedirectFailures> failures_;
@@ -297,6 +301,12 @@ RedirectOffload::~RedirectOffload() = default;
 
 Result<void> RedirectOffload::start(Events events) {
   return impl_->start(std::move(events));
+}
+const Fd* RedirectOffload::left() {
+  return impl_->left();
+}
+void RedirectOffload::inherit(Fd marks) {
+  impl_->inherit(std::move(marks));
 }
 Result<void> RedirectOffload::admits(const OffloadEntry& entry) const {
   return impl_->admits(entry);

@@ -23,6 +23,10 @@ RedirectOffload::~RedirectOffload() = default;
 Result<void> RedirectOffload::start(Events) {
   return not_built();
 }
+const Fd* RedirectOffload::left() {
+  return nullptr;
+}
+void RedirectOffload::inherit(Fd) {}
 Result<void> RedirectOffload::admits(const OffloadEntry&) const {
   return not_built();
 }

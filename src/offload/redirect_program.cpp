@@ -53,6 +53,14 @@ Error load_error(int error) {
   return system_error(error, "eBPF: load of the redirection");
 }
 
+bool are_marks(const Fd& map) {
+  bpf_map_info info{};
+  __u32 length = sizeof info;
+  return map && bpf_obj_get_info_by_fd(map.get(), &info, &length) == 0 &&
+         info.type == BPF_MAP_TYPE_SK_STORAGE && info.key_size == sizeof(int) &&
+         info.value_size == sizeof(redirect_mark) && info.map_flags == BPF_F_NO_PREALLOC;
+}
+
 }  // namespace
 
 std::string unified_root(const std::string& mountinfo) {
@@ -71,7 +79,7 @@ std::string unified_root(const std::string& mountinfo) {
   return found;
 }
 
-Result<std::unique_ptr<RedirectProgram>> RedirectProgram::load() {
+Result<std::unique_ptr<RedirectProgram>> RedirectProgram::load(Fd marks) {
   libbpf_set_print(say_nothing);
   const auto cookie = own_netns_cookie();
   if (!cookie) return Unexpected(cookie.error());
@@ -79,9 +87,10 @@ Result<std::unique_ptr<RedirectProgram>> RedirectProgram::load() {
   if (!group) return Unexpected(group.error());
   std::unique_ptr<RedirectProgram> program(new RedirectProgram);
   program->group_ = *std::move(group);
+  if (!are_marks(marks)) marks.reset();
   Result<void> loaded;
   for (const Extras extras : {Extras{true, true}, Extras{true, false}, Extras{}})
-    if (loaded = program->load(*cookie, extras); loaded) return program;
+    if (loaded = program->load(*cookie, extras, marks); loaded) return program;
   return Unexpected(loaded.error());
 }
 
@@ -90,7 +99,7 @@ RedirectProgram::~RedirectProgram() {
   redirect_bpf__destroy(skeleton_);
 }
 
-Result<void> RedirectProgram::load(std::uint64_t netns_cookie, Extras extras) {
+Result<void> RedirectProgram::load(std::uint64_t netns_cookie, Extras extras, const Fd& marks) {
   skeleton_ = redirect_bpf__open();
   if (!skeleton_) return Unexpected(load_error(errno));
   skeleton_->rodata->netns_cookie = netns_cookie;
@@ -98,11 +107,14 @@ Result<void> RedirectProgram::load(std::uint64_t netns_cookie, Extras extras) {
   bpf_program__set_autoload(skeleton_->progs.connect6, extras.v6only);
   bpf_program__set_autoload(skeleton_->progs.connect6_without_perfmon, !extras.v6only);
   bpf_program__set_autoload(skeleton_->progs.state_changed, extras.failures);
+  if (marks) bpf_map__reuse_fd(skeleton_->maps.marks, marks.get());
   if (const int error = redirect_bpf__load(skeleton_); error < 0) {
     redirect_bpf__destroy(skeleton_);
     skeleton_ = nullptr;
     return Unexpected(load_error(-error));
   }
+  marks_ = Fd(fcntl(bpf_map__fd(skeleton_->maps.marks), F_DUPFD_CLOEXEC, 0));
+  if (!marks_) return Unexpected(system_error(errno, "fcntl"));
   return {};
 }
 
@@ -157,10 +169,6 @@ std::string RedirectProgram::missing() const {
     if (info.prog_id != program_ids_[i]) return "eBPF: somebody replaced " + name;
   }
   return {};
-}
-
-int RedirectProgram::marks() const {
-  return bpf_map__fd(skeleton_->maps.marks);
 }
 
 std::optional<int> RedirectProgram::failures() const {

@@ -27,8 +27,9 @@ std::string unified_root(const std::string& mountinfo);
 
 class RedirectProgram {
  public:
-  // Loaded for this process's network namespace, not attached yet.
-  static Result<std::unique_ptr<RedirectProgram>> load();
+  // Loaded for this process's network namespace, not attached yet. With the marks of another
+  // process's programs, where that is what `marks` is.
+  static Result<std::unique_ptr<RedirectProgram>> load(Fd marks = {});
   ~RedirectProgram();
   RedirectProgram(const RedirectProgram&) = delete;
   RedirectProgram& operator=(const RedirectProgram&) = delete;
@@ -40,8 +41,7 @@ class RedirectProgram {
   std::string missing() const;
   // Whether IPV6_V6ONLY can be read, and so ::1 be taken to an IPv4 address.
   bool reads_v6only() const { return extras_.v6only; }
-  // Descriptor of the map of marks; the program's.
-  int marks() const;
+  const Fd& marks() const { return marks_; }
   // Of the ring of redirect_failure, where connections that do not get through are told.
   std::optional<int> failures() const;
 
@@ -59,10 +59,11 @@ class RedirectProgram {
     bool v6only = false;
     bool failures = false;
   };
-  Result<void> load(std::uint64_t netns_cookie, Extras extras);
+  Result<void> load(std::uint64_t netns_cookie, Extras extras, const Fd& marks);
   std::array<bpf_program*, programs> chosen() const;
 
   Fd group_;
+  Fd marks_;
   redirect_bpf* skeleton_ = nullptr;
   Extras extras_;
   bpf_link* failures_link_ = nullptr;

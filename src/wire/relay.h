@@ -11,7 +11,8 @@
 //   daemon                            relay
 //   hello                             hello
 //   add* update* remove* commit   ->  committed
-//   list                          ->  held* list-end
+//   list                          ->  held* kept* list-end
+//   keep                          ->  (answered by later lists)
 //   statistics                    ->  counters* statistics-end
 //   shut-down                     ->  (ends)
 //                                     proven, failing (at any time)
@@ -27,7 +28,7 @@
 //
 //   successor                         relay
 //   hello (as successor)              hello
-//   take-over                     ->  control-socket held* list-end
+//   take-over                     ->  control-socket held* kept* list-end
 //   retire                        ->  (drains and ends)
 
 #pragma once
@@ -69,11 +70,12 @@ struct RelayForward {
   friend bool operator==(const RelayForward&, const RelayForward&) = default;
 };
 
-inline constexpr std::uint32_t relay_protocol_version = 3;
+inline constexpr std::uint32_t relay_protocol_version = 4;
 inline constexpr std::size_t relay_packet_max_bytes = 64 * 1024;
 inline constexpr std::size_t relay_packet_max_fds = 253;  // SCM_MAX_FD
 inline constexpr std::size_t relay_key_max_bytes = 512;
 inline constexpr std::size_t relay_max_endpoints = 64;
+inline constexpr std::size_t relay_max_kept = 4;
 
 // What a relay of this version may do beyond its minimum. None yet.
 enum class RelayCapability : std::uint32_t {};
@@ -125,6 +127,19 @@ struct RelayHeld {
   std::vector<std::uint64_t> cookies;  // SO_COOKIE of each listener, in their order
   std::vector<Fd> listeners;           // duplicates
   std::uint8_t endpoint = 0;           // of what is proven, as in RelayProven
+};
+
+// A descriptor that the relay holds for the daemons to come, and does nothing with: what a daemon
+// leaves in the kernel is found through it. Replaces what is kept under that name, at most
+// relay_max_kept of them; in effect at once.
+struct RelayKeep {
+  std::string name;     // as a key
+  std::vector<Fd> fds;  // one
+};
+
+struct RelayKept {
+  std::string name;
+  std::vector<Fd> fds;  // one, a duplicate
 };
 
 struct RelayListEnd {
@@ -267,7 +282,7 @@ using RelayMessage =
                  RelayStatisticsEnd, RelayProven, RelayFailing, RelayShutDown, RelayTakeOver,
                  RelayControlSocket, RelayRetire, RelayGuestOpen, RelayGuestWants, RelayGuestClose,
                  RelayGuestUp, RelayGuestDown, RelayGuestListener, RelayGuestGone, RelayGuestSynced,
-                 RelayAgentReply, RelayAgentAnswer>;
+                 RelayAgentReply, RelayAgentAnswer, RelayKeep, RelayKept>;
 
 // A packet in the making, or one that is ready to be sent.
 struct RelayPacket {

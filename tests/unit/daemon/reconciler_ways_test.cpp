@@ -26,6 +26,8 @@ class FakeOffload : public KernelOffload {
     if (impossible.empty()) return {};
     return Unexpected(ErrorCode::not_supported, impossible);
   }
+  const Fd* left() override { return &marks; }
+  void inherit(Fd fd) override { marks = std::move(fd); }
   Result<void> admits(const OffloadEntry& entry) const override {
     if (kind_ == Offload::redirect || entry.host.address.is_v4()) return {};
     return Unexpected(ErrorCode::not_supported, "only 127.0.0.1");
@@ -47,6 +49,7 @@ class FakeOffload : public KernelOffload {
   Result<std::map<std::string, Count>> counts() override { return counted; }
 
   std::string impossible;
+  Fd marks;
   bool failing = false;
   std::map<std::string, Count> counted;
   std::function<void(const Loss&)> on_loss;
@@ -233,6 +236,49 @@ TEST_F(ReconcilerWays, TheSecondBestIsStartedForWhoNeedsIt) {
       running(R"(<forward guest-port="80" host-port="8080" offload="nftables"/>)"));
   EXPECT_TRUE(second.on_loss);
   EXPECT_EQ(view().offload, Offload::nftables);
+}
+
+TEST_F(ReconcilerWays, OneThatWaitsForTheRelayGetsWhatThatKept) {
+  FakeOffload& offload = use(Offload::redirect, Offloads::Start::with_relay);
+  EXPECT_FALSE(offload.on_loss);
+  Fd marks(dup(STDERR_FILENO));
+  const int number = marks.get();
+  std::map<std::string, Fd> kept;
+  kept.emplace("redirect", std::move(marks));
+  reconciler.relay_kept(std::move(kept));
+  EXPECT_TRUE(offload.on_loss);
+  EXPECT_EQ(offload.marks.get(), number);
+  EXPECT_THAT(relay.kept, ElementsAre("redirect"));
+  // Again, of a relay that begins empty: nothing is started anew.
+  offload.on_loss = {};
+  reconciler.relay_kept({});
+  EXPECT_FALSE(offload.on_loss);
+  EXPECT_THAT(relay.kept, ElementsAre("redirect", "redirect"));
+}
+
+// The daemon that redirected them is gone, and this one never had a way for them.
+TEST_F(ReconcilerWays, WhatAnEarlierDaemonTookPastTheRelayIsCut) {
+  use(Offload::redirect, Offloads::Start::with_relay);
+  std::map<std::string, Fd> kept;
+  kept.emplace("redirect", Fd(dup(STDERR_FILENO)));
+  reconciler.relay_kept(std::move(kept));
+  serve(simple_);
+  reconciler.domain_changed(running(""));
+  EXPECT_THAT(relay.take(), ElementsAre("cut " + key_, "-" + key_));
+}
+
+// Its domain has stopped while there was no daemon.
+TEST_F(ReconcilerWays, WhatNobodyClaimsIsCutAlsoPastTheRelay) {
+  use(Offload::redirect, Offloads::Start::with_relay);
+  std::map<std::string, Fd> kept;
+  kept.emplace("redirect", Fd(dup(STDERR_FILENO)));
+  reconciler.relay_kept(std::move(kept));
+  std::vector<HeldForward> held(1);
+  held.front().forward.key = key_;
+  reconciler.relay_ready(std::move(held));
+  EXPECT_THAT(relay.take(), IsEmpty());
+  reconciler.resynced({});
+  EXPECT_THAT(relay.take(), ElementsAre("cut " + key_, "-" + key_));
 }
 
 TEST_F(ReconcilerWays, OneThatIsTakenAwayIsSaid) {
