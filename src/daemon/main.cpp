@@ -114,7 +114,7 @@ int run(const Settings& settings) {
   if (geteuid() == 0)
     if (const auto cleared = clear_nftables_rests(); !cleared)
       log(LogLevel::debug, "nftables is not looked at", {{"reason", cleared.error().message}});
-  reconciler.use_offload(std::make_unique<RedirectOffload>());
+  reconciler.use_offload(std::make_unique<RedirectOffload>(), Offloads::Start::with_relay);
   // Its tables make the host track connections.
   reconciler.use_offload(std::make_unique<NftablesOffload>(), Offloads::Start::when_needed);
   reconciler.use_agent_directory(settings.agent_directory);

@@ -65,15 +65,36 @@ std::string link_towards(const Endpoint& guest) {
 }
 
 void Offloads::add(std::unique_ptr<KernelOffload> offload, Start start_it) {
-  backends_.push_back({std::move(offload), false, {}});
+  backends_.push_back({std::move(offload), false, start_it == Start::with_relay, false, {}});
   if (start_it == Start::now) start(backends_.back());
+}
+
+void Offloads::relay_ready(std::map<std::string, Fd> kept) {
+  for (Backend& one : backends_) {
+    if (!std::exchange(one.waits, false)) continue;
+    const auto found = kept.find(std::string(text(one.offload->kind())));
+    one.inherits = found != kept.end();
+    if (one.inherits) one.offload->inherit(std::move(found->second));
+    start(one);
+  }
+}
+
+std::map<std::string, int> Offloads::keepsakes() const {
+  std::map<std::string, int> left;
+  for (const Backend& one : backends_)
+    if (const Fd* fd = one.started ? one.offload->left() : nullptr)
+      left.emplace(text(one.offload->kind()), fd->get());
+  return left;
 }
 
 // False where it cannot work here, from now on.
 bool Offloads::start(Backend& backend) {
   const Offload kind = backend.offload->kind();
   const auto started =
-      backend.offload->start([this, kind](const KernelOffload::Loss& loss) { lost(kind, loss); });
+      backend.offload->start({[this, kind](const KernelOffload::Loss& loss) { lost(kind, loss); },
+                              [this, kind](const std::string& key, int error_number) {
+                                if (applied(key) == kind) on_failing_(key, error_number);
+                              }});
   backend.started = started.has_value();
   if (!started) backend.failure = started.error().message;
   log(LogLevel::info, started ? "offload ready" : "offload not possible here",
@@ -177,8 +198,14 @@ void Offloads::grow(const Wanted& wanted) {
 
 void Offloads::cut(std::span<const std::string> keys) {
   std::map<Offload, std::vector<std::string>> by_kind;
-  for (const std::string& key : keys)
-    if (const auto found = past_.extract(key)) by_kind[found.mapped()].push_back(key);
+  for (const std::string& key : keys) {
+    const auto found = past_.extract(key);
+    if (found) by_kind[found.mapped()].push_back(key);
+    for (const Backend& one : backends_)
+      if (const Offload kind = one.offload->kind();
+          one.inherits && one.started && !(found && found.mapped() == kind))
+        by_kind[kind].push_back(key);
+  }
   for (const auto& [kind, list] : by_kind)
     backend(kind)->offload->cut(list);
 }

@@ -48,13 +48,24 @@ struct OffloadChoice {
 
 class Offloads {
  public:
-  // `on_change` is called where an offload was lost or came back, never inside a call of this.
-  explicit Offloads(std::function<void()> on_change) : on_change_(std::move(on_change)) {}
+  // `on_change` is called where an offload was lost or came back, `on_failing` where a connection
+  // by an entry that is applied did not get through (errno value, or 0: unknown), neither inside a
+  // call of this.
+  using OnFailing = std::function<void(const std::string& key, int error_number)>;
+  Offloads(std::function<void()> on_change, OnFailing on_failing)
+      : on_change_(std::move(on_change)), on_failing_(std::move(on_failing)) {}
 
-  // Best first. One that cannot start stays listed with its reason. `when_needed`: it is started
-  // for the first forward that has no better one, as being ready already costs the host something.
-  enum class Start { now, when_needed };
+  // Best first. One that cannot start stays listed with its reason. `with_relay`: not before the
+  // relay is ready, which may keep what an earlier daemon left. `when_needed`: it is started for
+  // the first forward that has no better one, as being ready already costs the host something.
+  enum class Start { now, with_relay, when_needed };
   void add(std::unique_ptr<KernelOffload> offload, Start start = Start::now);
+
+  // Starts those that wait for the relay. What it kept by the names that keepsakes() has; they find
+  // the connections of earlier daemons by it.
+  void relay_ready(std::map<std::string, Fd> kept);
+  // What the relay is to keep for the next daemon.
+  std::map<std::string, int> keepsakes() const;
 
   OffloadChoice choose(const OffloadRequest& request, const Policy& policy) const;
 
@@ -77,7 +88,9 @@ class Offloads {
   struct Backend {
     std::unique_ptr<KernelOffload> offload;
     bool started = false;
-    std::string failure;  // why it does not work here or now; empty: it does
+    bool waits = false;     // for the relay
+    bool inherits = false;  // it may have connections of forwards that it never had entries of
+    std::string failure;    // why it does not work here or now; empty: it does
   };
   struct Applied {
     Offload kind = Offload::none;
@@ -90,6 +103,7 @@ class Offloads {
   void lost(Offload kind, const KernelOffload::Loss& loss);
 
   std::function<void()> on_change_;
+  OnFailing on_failing_;
   std::vector<Backend> backends_;
   std::map<std::string, Applied> applied_;  // by key
   Source retry_;

@@ -27,13 +27,14 @@ std::vector<int> numbers(const std::vector<Fd>& fds) {
   return result;
 }
 
-RelayForward relay_forward(const DesiredForward& desired) {
-  const RelayRoute& route = desired.route;
+// Of a DesiredForward or an ActualForward.
+RelayForward relay_forward(const auto& from) {
+  const RelayRoute& route = from.route;
   RelayForward forward;
-  forward.key = desired.key;
+  forward.key = from.key;
   forward.target.endpoints = route.endpoints;
   forward.max_connections = route.max_connections;
-  forward.protocol = relay_protocol(desired.claim.protocol);
+  forward.protocol = relay_protocol(from.claim.protocol);
   forward.max_domain_connections = route.max_domain_connections;
   forward.proxy_protocol = route.proxy_protocol;
   forward.idle_timeout = route.idle_timeout;
@@ -306,6 +307,12 @@ void Reconciler::retry_failures() {
 
 // --- news from the relay -------------------------------------------------------------------------
 
+void Reconciler::relay_kept(std::map<std::string, Fd> kept) {
+  offloads_.relay_ready(std::move(kept));
+  for (const auto& [name, fd] : offloads_.keepsakes())
+    relay_->keep(name, fd);
+}
+
 void Reconciler::relay_ready(std::vector<HeldForward> held) {
   relay_answered_ = true;
   table_.set_relay_connected(true);
@@ -346,7 +353,7 @@ void Reconciler::relay_lost(const std::string& reason) {
 
 void Reconciler::forward_proven(const std::string& key, std::size_t hop) {
   BoundForward* forward = bound(key);
-  if (!forward || (forward->proven && forward->failing == 0 && forward->hop == hop)) return;
+  if (!forward || (forward->proven_by && forward->failing == 0 && forward->hop == hop)) return;
   forward->proven = true;
   forward->hop = hop;
   forward->failing = 0;
@@ -360,6 +367,19 @@ void Reconciler::forward_failing(const std::string& key, int error_number) {
   if (!forward || !forward->actual.served || forward->failing == error_number) return;
   forward->failing = error_number;
   refresh_offloads(split_key(key)->first);
+}
+
+// A connection past the relay did not get through. The next ones go to the relay, which is asked to
+// tell anew whether it gets through.
+void Reconciler::short_cut_failing(const std::string& key, int error_number) {
+  BoundForward* forward = bound(key);
+  if (!forward) return;
+  forward->proven_by.reset();
+  if (error_number != 0) forward->failing = error_number;
+  refresh_offloads(split_key(key)->first);
+  if (!relay_) return;
+  relay_->update(relay_forward(forward->actual));
+  relay_->commit();
 }
 
 // --- news from libvirt ---------------------------------------------------------------------------

@@ -85,6 +85,7 @@ class Reconciler : public LibvirtHost::Observer,
   void connection_changed(bool connected, const std::string& reason) override;
 
   // Relay::Observer
+  void relay_kept(std::map<std::string, Fd> kept) override;
   void relay_ready(std::vector<HeldForward> held) override;
   void relay_lost(const std::string& reason) override;
   void forward_proven(const std::string& key, std::size_t hop) override;
@@ -123,6 +124,7 @@ class Reconciler : public LibvirtHost::Observer,
   void shrink_offloads(const Uuids& uuids, const Plan& plan);
   void grow_offloads(const Uuids& uuids);
   void refresh_offloads(const std::string& uuid);
+  void short_cut_failing(const std::string& key, int error_number);
 
   void reconcile(const Uuids& uuids);
   void apply_removals(const std::vector<std::string>& keys);
@@ -152,7 +154,9 @@ class Reconciler : public LibvirtHost::Observer,
   Relay* relay_ = nullptr;
   std::vector<std::unique_ptr<TransportWay>> ways_;
   std::map<Transport, TunnelLayer*> layers_;
-  Offloads offloads_{[this] { reconcile(all()); }};
+  Offloads offloads_{
+      [this] { reconcile(all()); },
+      [this](const std::string& key, int error_number) { short_cut_failing(key, error_number); }};
   std::map<std::string, DomainRecord> records_;
   // What a relay was found holding and no domain has claimed yet; what is left after the first
   // resync is removed.

@@ -108,12 +108,15 @@ bool Reconciler::may_be_claimed(const std::string& key) {
 
 void Reconciler::drop_unclaimed() {
   if (!relay_ || !relay_->ready()) return;
-  const auto dropped = std::erase_if(unclaimed_, [this](const auto& item) {
+  std::vector<std::string> dropped;
+  std::erase_if(unclaimed_, [&](const auto& item) {
     if (may_be_claimed(item.first)) return false;
     relay_->remove(item.first, Relay::Removal::cut);
+    dropped.push_back(item.first);
     return true;
   });
-  if (dropped > 0)
+  offloads_.cut(dropped);
+  if (!dropped.empty())
     relay_->commit([this] {
       reconcile(all());
       retry_failures();

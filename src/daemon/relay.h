@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -32,6 +33,8 @@ class Relay {
  public:
   struct Observer {
     virtual ~Observer() = default;
+    // What an earlier daemon gave to keep(), by name; right ahead of relay_ready().
+    virtual void relay_kept(std::map<std::string, Fd> kept) = 0;
     // The relay is there and holds this. Comes at the beginning and after each loss; the observer
     // answers with what it wants added and removed.
     virtual void relay_ready(std::vector<HeldForward> held) = 0;
@@ -60,7 +63,8 @@ class Relay {
   // cannot be staged (no descriptor left, a key too long) is told by forward_failing().
   // Descriptors are duplicated: the caller keeps its own.
   virtual void add(const RelayForward& forward, const std::vector<int>& listeners) = 0;
-  // Changes target or limits of a forward; its connections go on.
+  // Changes target or limits of a forward, or nothing; its connections go on. What has been proven
+  // is told anew.
   virtual void update(const RelayForward& forward) = 0;
   enum class Removal { cut, drain };
   virtual void remove(const std::string& key, Removal removal) = 0;
@@ -74,6 +78,9 @@ class Relay {
   // Counters of all forwards, by key.
   using Counters = std::vector<std::pair<std::string, ForwardCounters>>;
   virtual void counters(std::function<void(Result<Counters>)> done) = 0;
+
+  // At once; dropped while the relay is not ready. Holds a duplicate for the daemons to come.
+  virtual void keep(const std::string& name, int fd) = 0;
 
   // At once, behind what was staged and needs no commit. Dropped while the relay is not ready.
   // `control` is a stream to the agent on which nothing was said yet.

@@ -140,6 +140,7 @@ class RelayClient::Implementation {
     staged_ = {};
     uncommitted_ = false;
     held_.clear();
+    kept_.clear();
     proven_.clear();
     for (Commit& commit : commits_)
       commit.sequence = 0;
@@ -190,6 +191,12 @@ class RelayClient::Implementation {
     held_.push_back({std::move(held.forward), std::move(held.listeners), proven});
   }
 
+  void take(RelayKept& kept) {
+    if (state_ == State::ending) return;
+    if (state_ != State::listing || kept_.size() >= relay_max_kept) return out_of_order();
+    kept_[kept.name] = std::move(kept.fds.at(0));
+  }
+
   void take(RelayListEnd&) {
     if (state_ == State::ending) return;
     if (state_ != State::listing) return out_of_order();
@@ -198,6 +205,7 @@ class RelayClient::Implementation {
     ready_since_ = g_get_monotonic_time();
     told_.clear();
     const auto proven = std::exchange(proven_, {});
+    observer_.relay_kept(std::exchange(kept_, {}));
     observer_.relay_ready(std::exchange(held_, {}));
     for (const auto& [key, endpoint] : proven)
       observer_.forward_proven(key, endpoint);
@@ -288,6 +296,7 @@ class RelayClient::Implementation {
   std::deque<Commit> commits_;
   std::map<std::uint64_t, Query> queries_;
   std::vector<HeldForward> held_;
+  std::map<std::string, Fd> kept_;
   std::vector<std::pair<std::string, std::size_t>> proven_;
   std::function<void()> on_ended_;
   std::string told_;
@@ -337,6 +346,12 @@ void RelayClient::commit(std::function<void()> done) {
 
 void RelayClient::counters(std::function<void(Result<Counters>)> done) {
   implementation_->counters(std::move(done));
+}
+
+void RelayClient::keep(const std::string& name, int fd) {
+  RelayKeep keep{name, {}};
+  keep.fds.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (keep.fds.front()) implementation_->send_now(std::move(keep));
 }
 
 void RelayClient::open_guest(const std::string& guest, const RelayEndpoint& agent, bool wants_udp,

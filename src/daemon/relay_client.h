@@ -35,6 +35,7 @@ class RelayClient : public Relay {
   using Relay::commit;
   void commit(std::function<void()> done) override;
   void counters(std::function<void(Result<Counters>)> done) override;
+  void keep(const std::string& name, int fd) override;
   void open_guest(const std::string& guest, const RelayEndpoint& agent, bool wants_udp,
                   Fd control) override;
   void guest_wants(const std::string& guest, bool udp) override;

@@ -21,7 +21,7 @@ if(VF_REDIRECT)
 endif()
 if(NOT VF_REDIRECT OR missing)
   message(STATUS "Socket redirection: not built (VF_REDIRECT=${VF_REDIRECT}; missing: ${missing})")
-  set_source_files_properties(redirect.cpp redirect_program.cpp redirect_sockets.cpp
+  set_source_files_properties(redirect.cpp redirect_failures.cpp redirect_program.cpp redirect_sockets.cpp
                               PROPERTIES HEADER_FILE_ONLY ON)
   return()
 endif()

@@ -35,7 +35,7 @@ NftablesOffload::~NftablesOffload() {
   if (in_place_) take_down();
 }
 
-Result<void> NftablesOffload::start(OnLoss on_loss) {
+Result<void> NftablesOffload::start(Events events) {
   auto host = open_();
   if (!host) return Unexpected(std::move(host).error());
   const auto standing = host->nft->look();
@@ -47,7 +47,7 @@ Result<void> NftablesOffload::start(OnLoss on_loss) {
       [this] { tables_changed(); },
       [this](const std::optional<std::set<std::string>>& names) { links_changed(names); });
   if (!watched) return watched;
-  on_loss_ = std::move(on_loss);
+  events_ = std::move(events);
   host_ = *std::move(host);
   if (auto placed = put_in_place(); !placed) {
     (void)host_->nft->run(nft_remove_guard_table());
@@ -184,8 +184,8 @@ void NftablesOffload::take_down() {
 
 void NftablesOffload::lose(std::string reason) {
   take_down();
-  const OnLoss on_loss = on_loss_;
-  on_loss({false, std::move(reason)});
+  const auto lost = events_.lost;
+  lost({false, std::move(reason)});
 }
 
 void NftablesOffload::tables_changed() {
@@ -201,8 +201,8 @@ void NftablesOffload::tables_changed() {
   if (mends_too_often()) return lose(reason + " again and again");
   if (const auto placed = put_in_place(); !placed)
     return lose(reason + ": " + placed.error().message);
-  const OnLoss on_loss = on_loss_;
-  on_loss({true, std::move(reason)});
+  const auto lost = events_.lost;
+  lost({true, std::move(reason)});
 }
 
 bool NftablesOffload::mends_too_often() {

@@ -45,9 +45,9 @@ class NftablesOffload final : public KernelOffload {
   NftablesOffload& operator=(const NftablesOffload&) = delete;
 
   Offload kind() const override { return Offload::nftables; }
-  // Clears what a process that was killed left. on_loss() runs from the main loop and may not
-  // destroy this object.
-  Result<void> start(OnLoss on_loss) override;
+  // Clears what a process that was killed left. Tells of no connection that fails: it is about
+  // packets, and nobody but the client knows what came of them.
+  Result<void> start(Events events) override;
   Result<void> admits(const OffloadEntry& entry) const override;
   // After a loss that was not mended this puts everything in place again.
   Result<void> apply(std::span<const OffloadEntry> gone,
@@ -79,7 +79,7 @@ class NftablesOffload final : public KernelOffload {
   void sweep();
 
   const OpenHost open_;
-  OnLoss on_loss_;
+  Events events_;
   std::optional<NftHost> host_;  // from start() on
   bool in_place_ = false;
   std::string guard_;  // as it looks while nobody touched it

@@ -21,6 +21,7 @@
 #include <string>
 
 #include "base/address.h"
+#include "base/fd.h"
 #include "base/result.h"
 #include "core/forward_view.h"
 #include "core/vocabulary.h"
@@ -45,14 +46,28 @@ class KernelOffload {
     bool mended = false;
     std::string reason;
   };
-  using OnLoss = std::function<void(const Loss&)>;
+  // Called from the main loop, never inside another call; they may not destroy the offload.
+  struct Events {
+    std::function<void(const Loss&)> lost = {};
+    // A connection past the relay did not get through to the guest; with the errno value, or 0
+    // where none is known (as when the client did not wait for it). Once a second for an address at
+    // most. What sees packets only, or lacks the privileges, never tells.
+    std::function<void(const std::string& key, int error_number)> failing = {};
+  };
 
   virtual ~KernelOffload() = default;
   virtual Offload kind() const = 0;
 
   // Gets ready, once, before the first apply(). An error says why it cannot work on this host with
   // these privileges: nothing has been changed then.
-  virtual Result<void> start(OnLoss on_loss) = 0;
+  virtual Result<void> start(Events events) = 0;
+
+  // By what is left, which has to be held by somebody else by then, a process that comes after this
+  // one finds the connections that are established still: it is given to inherit() there, before
+  // start(). Null: nothing is to be held.
+  virtual const Fd* left() { return nullptr; }
+  // What does not fit is let go of.
+  virtual void inherit(Fd) {}
 
   // Whether an entry of this protocol and these addresses can be taken; the error says why not.
   virtual Result<void> admits(const OffloadEntry& entry) const = 0;

@@ -10,8 +10,14 @@
 // A redirected socket carries a mark, from which getpeername() answers what the application asked
 // for, and by which the daemon counts and ends exactly these sockets. Without the mark there is no
 // redirection. It is taken off at the next connect() of the same socket.
+//
+// Nobody but the kernel sees how a redirected connect() ends, so where it does not get through the
+// daemon is told, of each address once a second at most. "Not through" is also an application that
+// does not wait any longer: those who wait shortly only would meet a dead guest forever. It costs a
+// live one little, as the relay is asked for the next connection and proves it right.
 
 #include <linux/bpf.h>
+#include <linux/errno.h>
 #include <linux/in.h>
 #include <stdbool.h>
 
@@ -31,7 +37,7 @@ struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, redirect_most_entries);
   __type(key, struct redirect_host);
-  __type(value, struct redirect_guest);
+  __type(value, struct redirect_way);
 } guests SEC(".maps");
 
 struct {
@@ -41,12 +47,21 @@ struct {
   __type(value, struct redirect_mark);
 } marks SEC(".maps");
 
-// The one field that is needed of the kernel's; where it lies is found out when this is loaded.
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 4096);
+} failures SEC(".maps");
+
+// The fields that are needed of the kernel's; where they lie is found out when this is loaded.
 struct sock_common {
   unsigned char skc_ipv6only : 1;
 } __attribute__((preserve_access_index));
+struct sock {
+  int sk_err;
+} __attribute__((preserve_access_index));
 
 enum { allow = 1, stream = 1 /* SOCK_STREAM */ };
+enum { told_again_after = 1000000000 };  // ns
 
 // Of a word in network order, which the kernel shows in halves.
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -100,8 +115,10 @@ SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx) {
   if (!is_candidate(ctx) || ctx->sk->src_ip4 != 0) return allow;
   struct redirect_host host = {{0, word(bpf_htonl(0xffff), ctx->user_ip4)}, ctx->user_port};
-  const struct redirect_guest *guest = bpf_map_lookup_elem(&guests, &host);
-  if (!guest || !is_mapped(guest->address) || !mark(ctx, &host, guest)) return allow;
+  const struct redirect_way *way = bpf_map_lookup_elem(&guests, &host);
+  if (!way) return allow;
+  const struct redirect_guest *guest = &way->guest;
+  if (!is_mapped(guest->address) || !mark(ctx, &host, guest)) return allow;
   ctx->user_ip4 = second(guest->address[1]);
   ctx->user_port = guest->port;
   return allow;
@@ -114,8 +131,9 @@ static __always_inline int connect_v6(struct bpf_sock_addr *ctx, bool v6only_can
   struct redirect_host host = {{word(ctx->user_ip6[0], ctx->user_ip6[1]),
                                 word(ctx->user_ip6[2], ctx->user_ip6[3])},
                                ctx->user_port};
-  const struct redirect_guest *guest = bpf_map_lookup_elem(&guests, &host);
-  if (!guest) return allow;
+  const struct redirect_way *way = bpf_map_lookup_elem(&guests, &host);
+  if (!way) return allow;
+  const struct redirect_guest *guest = &way->guest;
   // An IPV6_V6ONLY socket that asks for an IPv4 address itself is refused with or without us.
   if (is_mapped(guest->address) && !is_mapped(host.address) &&
       (!v6only_can_be_read || is_v6only(ctx->sk)))
@@ -163,4 +181,25 @@ int getpeername6(struct bpf_sock_addr *ctx) {
   ctx->user_ip6[3] = second(found->host.address[1]);
   ctx->user_port = found->host.port;
   return allow;
+}
+
+// The daemon goes without where CAP_PERFMON is missing. Sockets of other network namespaces have no
+// mark. One that was ended by force (ECONNABORTED) says nothing of the guest.
+SEC("tp_btf/inet_sock_set_state")
+int state_changed(__u64 *ctx) {
+  if ((int)ctx[1] != BPF_TCP_SYN_SENT || (int)ctx[2] != BPF_TCP_CLOSE) return 0;
+  struct sock *sk = (struct sock *)ctx[0];
+  const struct redirect_mark *found = bpf_sk_storage_get(&marks, sk, 0, 0);
+  if (!found || sk->sk_err == ECONNABORTED) return 0;
+  struct redirect_host host = found->host;
+  struct redirect_way *way = bpf_map_lookup_elem(&guests, &host);
+  if (!way || way->guest.forward[0] != found->guest.forward[0] ||
+      way->guest.forward[1] != found->guest.forward[1])
+    return 0;
+  const __u64 now = bpf_ktime_get_ns();
+  if (way->told && now - way->told < told_again_after) return 0;
+  struct redirect_failure failure = {{found->guest.forward[0], found->guest.forward[1]},
+                                     sk->sk_err};
+  if (bpf_ringbuf_output(&failures, &failure, sizeof failure, 0) == 0) way->told = now;
+  return 0;
 }

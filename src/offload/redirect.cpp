@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "glib/source.h"
+#include "offload/redirect_failures.h"
 #include "offload/redirect_program.h"
 #include "offload/redirect_sockets.h"
 
@@ -39,10 +40,8 @@ Digest digest(const std::string& key) {
   return result;
 }
 
-Digest digest(const redirect_mark& mark) {
-  Digest result{};
-  std::memcpy(result.data(), mark.guest.forward, sizeof result);
-  return result;
+Digest digest(const __u64 (&forward)[2]) {
+  return {forward[0], forward[1]};
 }
 
 void write_address(const IpAddress& address, __u64 (&words)[2]) {
@@ -79,17 +78,23 @@ class RedirectOffload::Impl {
  public:
   explicit Impl(std::chrono::milliseconds check) : check_(check) {}
 
-  Result<void> start(OnLoss on_loss) {
-    auto program = RedirectProgram::load();
+  Result<void> start(Events events) {
+    auto program = RedirectProgram::load(std::exchange(inherited_, {}));
     if (!program) return Unexpected(program.error());
-    auto sockets = RedirectSockets::open((*program)->marks());
+    auto sockets = RedirectSockets::open((*program)->marks().get());
     if (!sockets) return Unexpected(sockets.error());
     if (auto attached = (*program)->attach(); !attached) return attached;
     program_ = *std::move(program);
     sockets_ = *std::move(sockets);
-    on_loss_ = std::move(on_loss);
+    events_ = std::move(events);
+    if (const auto failures = program_->failures())
+      failures_ = RedirectFailures::open(
+          *failures, [this](const redirect_failure& failure) { failing(failure); });
     return {};
   }
+
+  void inherit(Fd marks) { inherited_ = std::move(marks); }
+  const Fd* left() { return program_ ? &program_->marks() : nullptr; }
 
   Result<void> admits(const OffloadEntry& entry) const {
     const IpAddress& host = entry.host.address;
@@ -171,7 +176,8 @@ class RedirectOffload::Impl {
     const auto found = sockets_->list(RedirectSockets::Which::established);
     if (!found) return Unexpected(found.error());
     for (const auto& socket : *found)
-      if (const auto known = forwards_.find(digest(socket.mark)); known != forwards_.end())
+      if (const auto known = forwards_.find(digest(socket.mark.guest.forward));
+          known != forwards_.end())
         ++counted[known->second.key].connections;
     std::erase_if(forwards_, [&](const auto& forward) {
       return forward.second.entries == 0 && !counted.count(forward.second.key);
@@ -220,7 +226,8 @@ class RedirectOffload::Impl {
       if (!found) return;
       bool any = false;
       for (const auto& socket : *found)
-        if (forwards.count(digest(socket.mark)) && sockets_->destroy(socket)) any = true;
+        if (forwards.count(digest(socket.mark.guest.forward)) && sockets_->destroy(socket))
+          any = true;
       if (!any) return;
     }
   }
@@ -266,13 +273,21 @@ class RedirectOffload::Impl {
         forget(entries_.begin()->first);
       watch();
     }
-    if (on_loss_) on_loss_(loss);
+    if (events_.lost) events_.lost(loss);
+  }
+
+  void failing(const redirect_failure& failure) {
+    const auto known = forwards_.find(digest(failure.forward));
+    if (known == forwards_.end() || known->second.entries == 0 || !events_.failing) return;
+    events_.failing(std::string(known->second.key), static_cast<int>(failure.error));
   }
 
   const std::chrono::milliseconds check_;
-  OnLoss on_loss_;
+  Events events_;
+  Fd inherited_;
   std::unique_ptr<RedirectProgram> program_;
   std::unique_ptr<RedirectSockets> sockets_;
+  std::unique_ptr<RedirectFailures> failures_;
   std::map<Endpoint, OffloadEntry> entries_;
   std::map<Digest, Forward> forwards_;
   Source watch_;
@@ -284,8 +299,14 @@ RedirectOffload::RedirectOffload(std::chrono::milliseconds check)
     : impl_(std::make_unique<Impl>(check)) {}
 RedirectOffload::~RedirectOffload() = default;
 
-Result<void> RedirectOffload::start(OnLoss on_loss) {
-  return impl_->start(std::move(on_loss));
+Result<void> RedirectOffload::start(Events events) {
+  return impl_->start(std::move(events));
+}
+const Fd* RedirectOffload::left() {
+  return impl_->left();
+}
+void RedirectOffload::inherit(Fd marks) {
+  impl_->inherit(std::move(marks));
 }
 Result<void> RedirectOffload::admits(const OffloadEntry& entry) const {
   return impl_->admits(entry);

@@ -21,7 +21,11 @@ class RedirectOffload final : public KernelOffload {
   ~RedirectOffload() override;
 
   Offload kind() const override { return Offload::redirect; }
-  Result<void> start(OnLoss on_loss) override;
+  // Of connections that do not get through nothing is told without CAP_PERFMON.
+  Result<void> start(Events events) override;
+  // The marks of the sockets that were redirected.
+  const Fd* left() override;
+  void inherit(Fd marks) override;
   Result<void> admits(const OffloadEntry& entry) const override;
   Result<void> apply(std::span<const OffloadEntry> gone,
                      std::span<const OffloadEntry> added) override;

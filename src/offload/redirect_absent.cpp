@@ -20,9 +20,13 @@ class RedirectOffload::Impl {};
 RedirectOffload::RedirectOffload(std::chrono::milliseconds) {}
 RedirectOffload::~RedirectOffload() = default;
 
-Result<void> RedirectOffload::start(OnLoss) {
+Result<void> RedirectOffload::start(Events) {
   return not_built();
 }
+const Fd* RedirectOffload::left() {
+  return nullptr;
+}
+void RedirectOffload::inherit(Fd) {}
 Result<void> RedirectOffload::admits(const OffloadEntry&) const {
   return not_built();
 }

@@ -26,6 +26,18 @@ struct redirect_guest {
   __u64 forward[2]; /* a digest of the forward's key, so that its sockets can be told from others */
 };
 
+/* Value of the map. */
+struct redirect_way {
+  struct redirect_guest guest;
+  __u64 told; /* when a failure of it was told last, in ns of the monotonic clock; 0: never */
+};
+
+/* A connection by a way that is in the map did not get through. */
+struct redirect_failure {
+  __u64 forward[2];
+  __u64 error; /* errno value; 0 where nobody knows */
+};
+
 /* Stays with a redirected socket for as long as that lives. */
 struct redirect_mark {
   struct redirect_host host;

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <utility>
+#include <vector>
 
 #include "redirect.skel.h"
 
@@ -51,6 +53,14 @@ Error load_error(int error) {
   return system_error(error, "eBPF: load of the redirection");
 }
 
+bool are_marks(const Fd& map) {
+  bpf_map_info info{};
+  __u32 length = sizeof info;
+  return map && bpf_obj_get_info_by_fd(map.get(), &info, &length) == 0 &&
+         info.type == BPF_MAP_TYPE_SK_STORAGE && info.key_size == sizeof(int) &&
+         info.value_size == sizeof(redirect_mark) && info.map_flags == BPF_F_NO_PREALLOC;
+}
+
 }  // namespace
 
 std::string unified_root(const std::string& mountinfo) {
@@ -69,7 +79,7 @@ std::string unified_root(const std::string& mountinfo) {
   return found;
 }
 
-Result<std::unique_ptr<RedirectProgram>> RedirectProgram::load() {
+Result<std::unique_ptr<RedirectProgram>> RedirectProgram::load(Fd marks) {
   libbpf_set_print(say_nothing);
   const auto cookie = own_netns_cookie();
   if (!cookie) return Unexpected(cookie.error());
@@ -77,9 +87,11 @@ Result<std::unique_ptr<RedirectProgram>> RedirectProgram::load() {
   if (!group) return Unexpected(group.error());
   std::unique_ptr<RedirectProgram> program(new RedirectProgram);
   program->group_ = *std::move(group);
-  if (!program->load(*cookie, true))
-    if (auto loaded = program->load(*cookie, false); !loaded) return Unexpected(loaded.error());
-  return program;
+  if (!are_marks(marks)) marks.reset();
+  Result<void> loaded;
+  for (const Extras extras : {Extras{true, true}, Extras{true, false}, Extras{}})
+    if (loaded = program->load(*cookie, extras, marks); loaded) return program;
+  return Unexpected(loaded.error());
 }
 
 RedirectProgram::~RedirectProgram() {
@@ -87,24 +99,28 @@ RedirectProgram::~RedirectProgram() {
   redirect_bpf__destroy(skeleton_);
 }
 
-Result<void> RedirectProgram::load(std::uint64_t netns_cookie, bool perfmon) {
+Result<void> RedirectProgram::load(std::uint64_t netns_cookie, Extras extras, const Fd& marks) {
   skeleton_ = redirect_bpf__open();
   if (!skeleton_) return Unexpected(load_error(errno));
   skeleton_->rodata->netns_cookie = netns_cookie;
-  reads_v6only_ = perfmon;
-  bpf_program__set_autoload(skeleton_->progs.connect6, perfmon);
-  bpf_program__set_autoload(skeleton_->progs.connect6_without_perfmon, !perfmon);
+  extras_ = extras;
+  bpf_program__set_autoload(skeleton_->progs.connect6, extras.v6only);
+  bpf_program__set_autoload(skeleton_->progs.connect6_without_perfmon, !extras.v6only);
+  bpf_program__set_autoload(skeleton_->progs.state_changed, extras.failures);
+  if (marks) bpf_map__reuse_fd(skeleton_->maps.marks, marks.get());
   if (const int error = redirect_bpf__load(skeleton_); error < 0) {
     redirect_bpf__destroy(skeleton_);
     skeleton_ = nullptr;
     return Unexpected(load_error(-error));
   }
+  marks_ = Fd(fcntl(bpf_map__fd(skeleton_->maps.marks), F_DUPFD_CLOEXEC, 0));
+  if (!marks_) return Unexpected(system_error(errno, "fcntl"));
   return {};
 }
 
 std::array<bpf_program*, RedirectProgram::programs> RedirectProgram::chosen() const {
   const auto& all = skeleton_->progs;
-  return {all.connect4, reads_v6only_ ? all.connect6 : all.connect6_without_perfmon,
+  return {all.connect4, reads_v6only() ? all.connect6 : all.connect6_without_perfmon,
           all.getpeername4, all.getpeername6};
 }
 
@@ -126,6 +142,7 @@ Result<void> RedirectProgram::attach() {
           std::string("eBPF: attach ") + bpf_program__name(all[i]) + " to the control groups"));
     }
   }
+  if (extras_.failures) failures_link_ = bpf_program__attach(skeleton_->progs.state_changed);
   return {};
 }
 
@@ -135,6 +152,7 @@ void RedirectProgram::detach() {
       bpf_link__destroy(link);
       link = nullptr;
     }
+  bpf_link__destroy(std::exchange(failures_link_, nullptr));
 }
 
 std::string RedirectProgram::missing() const {
@@ -153,8 +171,9 @@ std::string RedirectProgram::missing() const {
   return {};
 }
 
-int RedirectProgram::marks() const {
-  return bpf_map__fd(skeleton_->maps.marks);
+std::optional<int> RedirectProgram::failures() const {
+  if (!extras_.failures) return std::nullopt;
+  return bpf_map__fd(skeleton_->maps.failures);
 }
 
 Result<void> RedirectProgram::remove(std::span<const redirect_host> hosts) {
@@ -168,8 +187,11 @@ Result<void> RedirectProgram::remove(std::span<const redirect_host> hosts) {
 Result<void> RedirectProgram::set(std::span<const redirect_host> hosts,
                                   std::span<const redirect_guest> guests) {
   if (hosts.empty()) return {};
+  std::vector<redirect_way> ways;
+  for (const redirect_guest& guest : guests)
+    ways.push_back({guest, 0});
   auto count = static_cast<__u32>(hosts.size());
-  if (bpf_map_update_batch(bpf_map__fd(skeleton_->maps.guests), hosts.data(), guests.data(), &count,
+  if (bpf_map_update_batch(bpf_map__fd(skeleton_->maps.guests), hosts.data(), ways.data(), &count,
                            nullptr) < 0)
     return Unexpected(system_error(errno, "eBPF: addition to the map of guests"));
   return {};

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -26,8 +27,9 @@ std::string unified_root(const std::string& mountinfo);
 
 class RedirectProgram {
  public:
-  // Loaded for this process's network namespace, not attached yet.
-  static Result<std::unique_ptr<RedirectProgram>> load();
+  // Loaded for this process's network namespace, not attached yet. With the marks of another
+  // process's programs, where that is what `marks` is.
+  static Result<std::unique_ptr<RedirectProgram>> load(Fd marks = {});
   ~RedirectProgram();
   RedirectProgram(const RedirectProgram&) = delete;
   RedirectProgram& operator=(const RedirectProgram&) = delete;
@@ -38,9 +40,10 @@ class RedirectProgram {
   // What is attached no more, in words; empty when all is well.
   std::string missing() const;
   // Whether IPV6_V6ONLY can be read, and so ::1 be taken to an IPv4 address.
-  bool reads_v6only() const { return reads_v6only_; }
-  // Descriptor of the map of marks; the program's.
-  int marks() const;
+  bool reads_v6only() const { return extras_.v6only; }
+  const Fd& marks() const { return marks_; }
+  // Of the ring of redirect_failure, where connections that do not get through are told.
+  std::optional<int> failures() const;
 
   // Some may have been done when these fail. Of `set`: hosts[i] goes to guests[i], whatever it
   // was before.
@@ -51,12 +54,19 @@ class RedirectProgram {
   static constexpr std::size_t programs = 4;
 
   RedirectProgram() = default;
-  Result<void> load(std::uint64_t netns_cookie, bool perfmon);
+  // What needs CAP_PERFMON and may be missing.
+  struct Extras {
+    bool v6only = false;
+    bool failures = false;
+  };
+  Result<void> load(std::uint64_t netns_cookie, Extras extras, const Fd& marks);
   std::array<bpf_program*, programs> chosen() const;
 
   Fd group_;
+  Fd marks_;
   redirect_bpf* skeleton_ = nullptr;
-  bool reads_v6only_ = false;
+  Extras extras_;
+  bpf_link* failures_link_ = nullptr;
   std::array<bpf_link*, programs> links_{};
   std::array<std::uint32_t, programs> program_ids_{};
 };

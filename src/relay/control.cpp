@@ -55,6 +55,7 @@ class ControlServer::Session {
     bool list;
     std::uint64_t sequence;
     std::string told = {};  // the last key that was answered
+    std::string told_kept = {};
     // Of statistics, once the relay's threads have said them; what is left of them.
     std::optional<std::deque<RelayCounters>> counters = {};
   };
@@ -151,6 +152,11 @@ class ControlServer::Session {
     server_.guests_->tell_news();
     return {};
   }
+  Result<void> take(RelayKeep& keep) {
+    if (server_.daemon_ != this) return unexpected();
+    if (server_.keep(keep.name, std::move(keep.fds.at(0)))) return {};
+    return Unexpected(ErrorCode::failed, "it gives more to keep than is kept");
+  }
   Result<void> take(RelayShutDown&) {
     if (!greeted_) return unexpected();
     const auto shut_down = server_.on_shut_down_;
@@ -191,7 +197,9 @@ class ControlServer::Session {
   // One packet's worth of the first query.
   void fill(RelayPacket& packet) {
     Query& query = queries_.front();
-    if (!(query.list ? fill_list(query, packet) : fill_counters(query, packet))) return;
+    if (!(query.list ? fill_list(query, packet) && fill_kept(query, packet)
+                     : fill_counters(query, packet)))
+      return;
     RelayMessage end;
     if (query.list)
       end = RelayListEnd{query.sequence};
@@ -211,6 +219,22 @@ class ControlServer::Session {
       RelayMessage message = std::move(*held);
       if (!packet.append(message)) return false;
       query.told = entry->forward.key;
+    }
+    return true;
+  }
+  bool fill_kept(Query& query, RelayPacket& packet) {
+    for (auto next = server_.kept_.upper_bound(query.told_kept); next != server_.kept_.end();
+         ++next) {
+      Fd duplicate(fcntl(next->second.get(), F_DUPFD_CLOEXEC, 0));
+      if (!duplicate) {
+        fail(system_error(errno, "fcntl").message);
+        return false;
+      }
+      RelayKept kept{next->first, {}};
+      kept.fds.push_back(std::move(duplicate));
+      RelayMessage message = std::move(kept);
+      if (!packet.append(message)) return false;
+      query.told_kept = next->first;
     }
     return true;
   }
@@ -279,6 +303,12 @@ void ControlServer::stop() {
   daemon_ = nullptr;
   guests_.reset();
   sessions_.clear();
+}
+
+bool ControlServer::keep(const std::string& name, Fd fd) {
+  if (kept_.size() >= relay_max_kept && !kept_.contains(name)) return false;
+  kept_[name] = std::move(fd);
+  return true;
 }
 
 void ControlServer::serve(Crew& crew) {
@@ -369,6 +399,7 @@ Result<Fd> ControlServer::hand_over(Session& successor) {
 
 void ControlServer::retire() {
   retired_ = true;
+  kept_.clear();
   lonely_.reset();
   listening_.reset();
   guests_.reset();

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,8 @@ class ControlServer final : public RelayEvents, private Guests::Outlet {
   // Begins to accept. Stopped before `crew` goes.
   void serve(Crew& crew);
   void stop();
+  // False where that many are kept already.
+  bool keep(const std::string& name, Fd fd);
 
   // True when another relay has taken over.
   bool retired() const { return retired_; }
@@ -67,6 +70,7 @@ class ControlServer final : public RelayEvents, private Guests::Outlet {
   std::chrono::seconds lonely_time_;
   std::function<void()> on_shut_down_;
   Crew* crew_ = nullptr;
+  std::map<std::string, Fd> kept_;  // for the daemons to come
   std::unique_ptr<Guests> guests_;  // from serve() to stop() or until another relay takes over
   Source accepting_;
   std::vector<std::unique_ptr<Session>> sessions_;

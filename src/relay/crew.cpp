@@ -277,6 +277,7 @@ bool Crew::redefine(const RelayUpdate& update) {
   if (found == entries_.end()) return false;
   Entry& entry = found->second;
   if (entry.forward.target != update.forward.target) entry.share->new_target();
+  entry.share->proven = false;
   entry.forward = update.forward;
   return true;
 }

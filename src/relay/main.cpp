@@ -215,6 +215,9 @@ int serve_daemon(Fd control, const Options& options, Succession* succession = nu
           (*crew)->stage(RelayAdd{std::move(held.forward), std::move(held.listeners)});
       if (!staged) return fail(staged.error().message);
     }
+  if (succession)
+    for (RelayKept& kept : succession->take_kept())
+      (*server)->keep(kept.name, std::move(kept.fds.at(0)));
   engine.confine();
   log_line(LogLevel::info, "confined" + engine.confinement());
   (*crew)->commit([&] {

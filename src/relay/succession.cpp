@@ -58,6 +58,8 @@ Result<void> Succession::run() {
         control_socket_ = std::move(control->listeners.at(0));
       } else if (auto* held = std::get_if<RelayHeld>(&message)) {
         forwards_.push_back(std::move(*held));
+      } else if (auto* kept = std::get_if<RelayKept>(&message)) {
+        kept_.push_back(std::move(*kept));
       } else {
         complete = std::holds_alternative<RelayListEnd>(message) && greeted && control_socket_;
         if (!complete)

@@ -5,7 +5,7 @@
 //   successor                                 predecessor
 //   hello (as successor), take-over      ->   accepts no control connection any more, drops its
 //                                             daemon and what that had staged
-//                                        <-   control socket, held*, list-end
+//                                        <-   control socket, held*, kept*, list-end
 //   serves the same listening sockets
 //   retire                               ->   closes its listeners, drains, ends
 //   takes control connections; the daemon's next one is waiting in the socket
@@ -31,6 +31,7 @@ class Succession {
 
   Fd take_control_socket() { return std::move(control_socket_); }
   std::vector<RelayHeld> take_forwards() { return std::move(forwards_); }
+  std::vector<RelayKept> take_kept() { return std::move(kept_); }
   // When they are served here.
   void retire_predecessor();
 
@@ -43,6 +44,7 @@ class Succession {
   Fd socket_;
   Fd control_socket_;
   std::vector<RelayHeld> forwards_;
+  std::vector<RelayKept> kept_;
 };
 
 // Goes on as a child in a session of its own, while the caller's process waits here until the child

@@ -184,6 +184,22 @@ struct Codec<RelayControlSocket> {
   }
 };
 
+template <typename T>
+struct KeptCodec {
+  static bool valid(const T& kept) { return fits(kept.name) && kept.fds.size() == 1; }
+  static void write(const T& kept, Writer& to) { to.key(kept.name); }
+  static T read(Reader& from, std::vector<Fd>& fds) {
+    T kept;
+    kept.name = from.key();
+    kept.fds.push_back(from.only(fds));
+    return kept;
+  }
+};
+template <>
+struct Codec<RelayKeep> : KeptCodec<RelayKeep> {};
+template <>
+struct Codec<RelayKept> : KeptCodec<RelayKept> {};
+
 }  // namespace relay_codec
 
 namespace {
@@ -203,6 +219,8 @@ struct Protocol {
     if (auto* held = std::get_if<RelayHeld>(&message)) return &held->listeners;
     if (auto* control = std::get_if<RelayControlSocket>(&message)) return &control->listeners;
     if (auto* open = std::get_if<RelayGuestOpen>(&message)) return &open->control;
+    if (auto* keep = std::get_if<RelayKeep>(&message)) return &keep->fds;
+    if (auto* kept = std::get_if<RelayKept>(&message)) return &kept->fds;
     return nullptr;
   }
 };

@@ -11,7 +11,8 @@
 //   daemon                            relay
 //   hello                             hello
 //   add* update* remove* commit   ->  committed
-//   list                          ->  held* list-end
+//   list                          ->  held* kept* list-end
+//   keep                          ->  (answered by later lists)
 //   statistics                    ->  counters* statistics-end
 //   shut-down                     ->  (ends)
 //                                     proven, failing (at any time)
@@ -27,7 +28,7 @@
 //
 //   successor                         relay
 //   hello (as successor)              hello
-//   take-over                     ->  control-socket held* list-end
+//   take-over                     ->  control-socket held* kept* list-end
 //   retire                        ->  (drains and ends)
 
 #pragma once
@@ -69,11 +70,12 @@ struct RelayForward {
   friend bool operator==(const RelayForward&, const RelayForward&) = default;
 };
 
-inline constexpr std::uint32_t relay_protocol_version = 3;
+inline constexpr std::uint32_t relay_protocol_version = 4;
 inline constexpr std::size_t relay_packet_max_bytes = 64 * 1024;
 inline constexpr std::size_t relay_packet_max_fds = 253;  // SCM_MAX_FD
 inline constexpr std::size_t relay_key_max_bytes = 512;
 inline constexpr std::size_t relay_max_endpoints = 64;
+inline constexpr std::size_t relay_max_kept = 4;
 
 // What a relay of this version may do beyond its minimum. None yet.
 enum class RelayCapability : std::uint32_t {};
@@ -95,6 +97,7 @@ struct RelayAdd {
   std::vector<Fd> listeners;  // at most relay_packet_max_fds
 };
 
+// Also of what has not changed: what was proven is forgotten, and so told anew.
 struct RelayUpdate {
   RelayForward forward;
 };
@@ -126,6 +129,19 @@ struct RelayHeld {
   std::uint8_t endpoint = 0;           // of what is proven, as in RelayProven
 };
 
+// A descriptor that the relay holds for the daemons to come, and does nothing with: what a daemon
+// leaves in the kernel is found through it. Replaces what is kept under that name, at most
+// relay_max_kept of them; in effect at once.
+struct RelayKeep {
+  std::string name;     // as a key
+  std::vector<Fd> fds;  // one
+};
+
+struct RelayKept {
+  std::string name;
+  std::vector<Fd> fds;  // one, a duplicate
+};
+
 struct RelayListEnd {
   std::uint64_t sequence = 0;
 };
@@ -150,8 +166,8 @@ struct RelayStatisticsEnd {
   std::uint64_t sequence = 0;
 };
 
-// The first connection got through to the guest, or the first since `failing`, or the first by
-// another endpoint than the last one told.
+// The first connection got through to the guest, or the first since `failing` or an update, or the
+// first by another endpoint than the last one told.
 struct RelayProven {
   std::string key;
   std::uint8_t endpoint = 0;  // place in the target's list
@@ -266,7 +282,7 @@ using RelayMessage =
                  RelayStatisticsEnd, RelayProven, RelayFailing, RelayShutDown, RelayTakeOver,
                  RelayControlSocket, RelayRetire, RelayGuestOpen, RelayGuestWants, RelayGuestClose,
                  RelayGuestUp, RelayGuestDown, RelayGuestListener, RelayGuestGone, RelayGuestSynced,
-                 RelayAgentReply, RelayAgentAnswer>;
+                 RelayAgentReply, RelayAgentAnswer, RelayKeep, RelayKept>;
 
 // A packet in the making, or one that is ready to be sent.
 struct RelayPacket {

@@ -164,6 +164,27 @@ def test_the_daemon_killed(daemon, web):
     daemon.wait_forward(name="nft", offload="nftables")
 
 
+def test_what_the_killed_daemon_redirected(daemon, web):
+    """The next one counts it, and cuts it as its own."""
+    port = int(Cli("add", "web", "7", "--name", "old").stdout)
+    with Echo(port) as first:
+        first.say()
+    daemon.wait_forward(name="old", offload="redirect")
+    with Echo(port) as past, Echo(7007) as kept:
+        past.say()
+        kept.say()
+        daemon.kill()
+        daemon.start()
+        daemon.wait_connected()
+        for name in ("old", "echo"):
+            daemon.wait_forward(name=name, offload="redirect")
+            wait.until(lambda: daemon.wait_forward(name=name)["connections"] == 1, f"{name} is counted")
+        past.say()
+        Cli("remove", "web", "old")
+        assert past.ended() == "reset"
+        kept.say()
+
+
 def test_a_service_that_is_gone_is_refused(daemon, web):
     """What was taken past the relay and refused makes the relay look, and it says so."""
     web.run("listen 70 cat")

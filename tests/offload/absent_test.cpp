@@ -15,7 +15,7 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(OffloadContract);
 
 TEST(RedirectAbsent, SaysThatThisBuildLacksIt) {
   RedirectOffload offload;
-  const auto started = offload.start([](const KernelOffload::Loss&) {});
+  const auto started = offload.start({[](const KernelOffload::Loss&) {}});
   ASSERT_FALSE(started);
   EXPECT_EQ(started.error().code, ErrorCode::not_supported);
   EXPECT_THAT(started.error().message, ::testing::HasSubstr("this build"));

@@ -19,7 +19,7 @@ namespace vf::test {
 void OffloadContract::SetUp() {
   offload = GetParam().make();
   const auto started =
-      offload->start([this](const KernelOffload::Loss& loss) { losses.push_back(loss); });
+      offload->start({[this](const KernelOffload::Loss& loss) { losses.push_back(loss); }});
   ASSERT_TRUE(started) << started.error().message;
 }
 

@@ -136,7 +136,7 @@ class NftablesKernelTest : public ::testing::Test {
   }
   void start() {
     const auto started =
-        offload->start([this](const KernelOffload::Loss& loss) { losses.push_back(loss); });
+        offload->start({[this](const KernelOffload::Loss& loss) { losses.push_back(loss); }});
     ASSERT_TRUE(started) << started.error().message;
   }
   void add(const Forward& forward) {

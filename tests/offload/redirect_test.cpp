@@ -5,6 +5,7 @@
 
 #include "offload/redirect.h"
 
+#include <bpf/bpf.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -35,7 +36,9 @@
 namespace vf::test {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 
 void set(const Fd& socket, int level, int option, int value) {
   ASSERT_EQ(setsockopt(socket.get(), level, option, &value, sizeof value), 0)
@@ -77,8 +80,9 @@ int pending_error(const Fd& socket) {
 class RedirectTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const auto started =
-        offload.start([this](const KernelOffload::Loss& loss) { losses.push_back(loss); });
+    const auto started = offload.start(
+        {[this](const KernelOffload::Loss& loss) { losses.push_back(loss); },
+         [this](const std::string& key, int error) { told.emplace_back(key, error); }});
     ASSERT_TRUE(started) << started.error().message;
   }
 
@@ -102,6 +106,7 @@ class RedirectTest : public ::testing::Test {
   Place place;
   RedirectOffload offload{std::chrono::milliseconds(100)};
   std::vector<KernelOffload::Loss> losses;
+  std::vector<std::pair<std::string, int>> told;  // of connections that did not get through
 };
 
 TEST_F(RedirectTest, PeerOfTheSocketIsTheGuest) {
@@ -290,6 +295,96 @@ TEST_F(RedirectTest, ForwardThatIsBackIsNotCutAgain) {
   EXPECT_TRUE(talks(made.client, made.server));
 }
 
+// A connect() that was begun, to a guest that does not answer.
+Fd connecting(const Forward& forward) {
+  Fd client(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(connect_socket(client, forward.entry.host), EINPROGRESS);
+  return client;
+}
+
+TEST_F(RedirectTest, TellsWhatIsRefused) {
+  for (const auto& [host, guest] : {std::pair("127.0.0.1", "10.9.0.2"),
+                                    std::pair("::1", "10.9.0.2"), std::pair("::1", "fd00:9::2")}) {
+    told.clear();
+    Forward gone = add(host, guest, "a/gone");
+    const Forward sibling = add(host, guest, "a/web");
+    const Forward stranger = add(host, guest, "b/gone");
+    gone.guest.reset();
+    EXPECT_EQ(connection(sibling).reached, Connection::guest);
+    EXPECT_EQ(connect_to(gone.entry.host).error, ECONNREFUSED);
+    EXPECT_EQ(connection(stranger).reached, Connection::guest);
+    ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+    EXPECT_THAT(told, ElementsAre(Pair("a/gone", ECONNREFUSED))) << host << " to " << guest;
+  }
+}
+
+TEST_F(RedirectTest, TellsWhomNobodyWaitedFor) {
+  Forward silent = make_forward(place, "a/web");
+  silent.entry.guest = endpoint("10.9.0.99", 80);
+  add(silent);
+  connecting(silent).reset();
+  ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+  EXPECT_THAT(told, ElementsAre(Pair("a/web", 0)));
+}
+
+// Each is told before the next is tried, so that what should not be told would be among them.
+TEST_F(RedirectTest, TellsNeitherCutsNorWhatIsOver) {
+  Forward silent = make_forward(place, "a/silent");
+  silent.entry.guest = endpoint("10.9.0.99", 80);
+  add(silent);
+  Forward gone = add("127.0.0.1", "10.9.0.2", "a/gone");
+  gone.guest.reset();
+  Fd cut_off = connecting(silent);
+  cut("a/silent");
+  EXPECT_EQ(pending_error(cut_off), ECONNABORTED);
+  Fd outlives = connecting(silent);
+  ASSERT_TRUE(offload.apply({&silent.entry, 1}, {}));
+  outlives.reset();
+  const Connection ended = connection(add("127.0.0.1", "10.9.0.3", "a/served"));
+  cut("a/served");
+  EXPECT_EQ(next_read(ended.client), "error");
+  EXPECT_EQ(connect_to(gone.entry.host).error, ECONNREFUSED);
+  ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+  EXPECT_THAT(told, ElementsAre(Pair("a/gone", ECONNREFUSED)));
+}
+
+TEST_F(RedirectTest, TellsOnceASecondAndOfAnEntryThatIsNewAtOnce) {
+  Forward gone = add("127.0.0.1", "10.9.0.2");
+  gone.guest.reset();
+  const gint64 begin = g_get_monotonic_time();
+  for (int i = 0; i < 500; ++i)
+    ASSERT_EQ(connect_to(gone.entry.host).error, ECONNREFUSED);
+  const gint64 seconds = (g_get_monotonic_time() - begin) / G_USEC_PER_SEC;
+  ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+  EXPECT_LE(told.size(), static_cast<std::size_t>(seconds) + 1);
+  told.clear();
+  ASSERT_TRUE(offload.apply({&gone.entry, 1}, {}));
+  add(gone);
+  ASSERT_EQ(connect_to(gone.entry.host).error, ECONNREFUSED);
+  ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+  EXPECT_THAT(told, ElementsAre(Pair("a/web", ECONNREFUSED)));
+}
+
+// A ring that is full loses words, and says them at the next connection.
+TEST_F(RedirectTest, ManyAtOnceAreAllToldInTheEnd) {
+  std::vector<Forward> many;
+  for (int i = 0; i < 400; ++i) {
+    many.push_back(make_forward(place, "a/" + std::to_string(i)));
+    many.back().guest.reset();
+    add(many.back());
+  }
+  int rounds = 0;
+  while (!many.empty()) {
+    ++rounds;
+    for (const Forward& forward : many)
+      ASSERT_EQ(connect_to(forward.entry.host).error, ECONNREFUSED);
+    ASSERT_TRUE(run_until([&] { return !told.empty(); }));
+    for (const auto& [key, error] : std::exchange(told, {}))
+      std::erase_if(many, [&](const Forward& forward) { return forward.entry.key == key; });
+  }
+  EXPECT_GT(rounds, 1);
+}
+
 TEST_F(RedirectTest, SaysWhatItDoesNotAdmit) {
   const OffloadEntry good = make_forward(place, "a/web").entry;
   EXPECT_TRUE(offload.admits(good));
@@ -326,6 +421,55 @@ TEST_F(RedirectTest, AddressOfAForwardIsNotGivenToAnother) {
   EXPECT_THAT(applied.error().message, HasSubstr(forward.entry.host.text()));
   ASSERT_TRUE(offload.apply({&other, 1}, {}));  // is not there
   EXPECT_EQ(connection(forward).reached, Connection::guest);
+}
+
+TEST(RedirectLegacy, ConnectionsOfAnEarlierProcessAreCountedAndCut) {
+  const Place place;
+  const Forward web = make_forward(place, "a/web");
+  const Forward other = make_forward(place, "a/other");
+  auto earlier = std::make_unique<RedirectOffload>();
+  ASSERT_TRUE(earlier->start({}));
+  EXPECT_FALSE(RedirectOffload().left());
+  ASSERT_TRUE(earlier->apply({}, {&web.entry, 1}));
+  ASSERT_TRUE(earlier->apply({}, {&other.entry, 1}));
+  const Connection cut = connection(web);
+  const Connection kept = connection(other);
+  ASSERT_EQ(cut.reached, Connection::guest);
+  ASSERT_TRUE(earlier->left());
+  Fd left(fcntl(earlier->left()->get(), F_DUPFD_CLOEXEC, 0));
+  earlier.reset();
+  EXPECT_EQ(connection(web).reached, Connection::relay);
+
+  RedirectOffload later;
+  later.inherit(std::move(left));
+  ASSERT_TRUE(later.start({}));
+  later.cut({&web.entry.key, 1});  // which it never had
+  EXPECT_EQ(next_read(cut.client), "error");
+  EXPECT_TRUE(talks(kept.client, kept.server));
+  ASSERT_TRUE(later.apply({}, {&other.entry, 1}));
+  EXPECT_EQ(later.counts()->at("a/other").connections, 1u);
+  const Connection more = connection(other);
+  EXPECT_EQ(more.reached, Connection::guest);
+  EXPECT_EQ(later.counts()->at("a/other").connections, 2u);
+}
+
+TEST(RedirectLegacy, WhatIsNotTheMarksIsLetGoOf) {
+  const Place place;
+  const Forward web = make_forward(place, "a/web");
+  bpf_map_create_opts options{};
+  options.sz = sizeof options;
+  const int map = bpf_map_create(BPF_MAP_TYPE_HASH, "marks", 4, sizeof(redirect_mark), 8, &options);
+  ASSERT_GE(map, 0);
+  for (const int strange : {map, open("/dev/null", O_RDONLY | O_CLOEXEC)}) {
+    RedirectOffload offload;
+    offload.inherit(Fd(strange));
+    ASSERT_TRUE(offload.start({}));
+    ASSERT_TRUE(offload.apply({}, {&web.entry, 1}));
+    const Connection made = connection(web);
+    EXPECT_EQ(made.reached, Connection::guest);
+    offload.cut({&web.entry.key, 1});
+    EXPECT_EQ(next_read(made.client), "error");
+  }
 }
 
 TEST_F(RedirectTest, EachProgramIsPutBack) {
@@ -423,6 +567,33 @@ TEST(RedirectPrivileges, WithoutPerfmonIpv6IsNotTakenToIpv4) {
               return wrong;
             }),
             "");
+}
+
+// How many failures were told of a connection that is refused.
+std::string refused_in_child(const Forward& gone, std::initializer_list<unsigned> capabilities,
+                             bool wait) {
+  return in_child([&]() -> std::string {
+    if (!keep_only(capabilities)) return "capset";
+    RedirectOffload offload;
+    int told = 0;
+    if (auto started = offload.start({{}, [&](const std::string&, int) { ++told; }}); !started)
+      return started.error().message;
+    if (auto applied = offload.apply({}, {&gone.entry, 1}); !applied)
+      return applied.error().message;
+    if (connect_to(gone.entry.host).error != ECONNREFUSED) return "not redirected";
+    if (wait) run_until([&] { return told > 0; });
+    while (g_main_context_iteration(nullptr, FALSE)) {
+    }
+    return std::to_string(told);
+  });
+}
+
+TEST(RedirectPrivileges, WithoutPerfmonFailuresAreNotTold) {
+  const Place place;
+  Forward gone = make_forward(place, "a/web");
+  gone.guest.reset();
+  EXPECT_EQ(refused_in_child(gone, {CAP_BPF, CAP_NET_ADMIN}, false), "0");
+  EXPECT_EQ(refused_in_child(gone, {CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON}, true), "1");
 }
 
 TEST(RedirectPrivileges, TheServicesAreEnough) {

@@ -133,7 +133,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   const auto offload = backend->make();
-  check(offload->start([](const KernelOffload::Loss& loss) { die("lost: " + loss.reason); }));
+  check(offload->start({[](const KernelOffload::Loss& loss) { die("lost: " + loss.reason); }}));
   if (command == "hold")
     hold(*offload, number(argv[3]), number(argv[4]));
   else

@@ -54,7 +54,7 @@ int main() {
   if (!test::enter_private_network() || !test::add_bridge("vbr0", "10.9.0.1/24")) return 1;
   std::size_t losses = 0;
   NftablesOffload offload;
-  auto started = offload.start([&](const KernelOffload::Loss& loss) { losses += loss.mended; });
+  auto started = offload.start({[&](const KernelOffload::Loss& loss) { losses += loss.mended; }});
   auto others = open_nft_backend();
   if (!started || !others) {
     std::fprintf(stderr, "%s\n", started.error().message.c_str());

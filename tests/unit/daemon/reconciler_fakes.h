@@ -49,6 +49,8 @@ class FakeRelay : public Relay {
   using Relay::commit;
   void commit(std::function<void()> done) override;
   void counters(std::function<void(Result<Counters>)> done) override { done(Counters{}); }
+  void keep(const std::string& name, int) override { kept.push_back(name); }
+  std::vector<std::string> kept;
   void open_guest(const std::string& guest, const RelayEndpoint&, bool udp, Fd) override {
     guests.push_back("open " + guest + (udp ? " udp" : ""));
   }

@@ -20,11 +20,14 @@ class FakeOffload : public KernelOffload {
   FakeOffload(Offload kind, std::vector<std::string>& said) : kind_(kind), said_(said) {}
 
   Offload kind() const override { return kind_; }
-  Result<void> start(OnLoss told) override {
-    on_loss = std::move(told);
+  Result<void> start(Events told) override {
+    on_loss = std::move(told.lost);
+    on_failing = std::move(told.failing);
     if (impossible.empty()) return {};
     return Unexpected(ErrorCode::not_supported, impossible);
   }
+  const Fd* left() override { return &marks; }
+  void inherit(Fd fd) override { marks = std::move(fd); }
   Result<void> admits(const OffloadEntry& entry) const override {
     if (kind_ == Offload::redirect || entry.host.address.is_v4()) return {};
     return Unexpected(ErrorCode::not_supported, "only 127.0.0.1");
@@ -46,9 +49,11 @@ class FakeOffload : public KernelOffload {
   Result<std::map<std::string, Count>> counts() override { return counted; }
 
   std::string impossible;
+  Fd marks;
   bool failing = false;
   std::map<std::string, Count> counted;
-  OnLoss on_loss;
+  std::function<void(const Loss&)> on_loss;
+  std::function<void(const std::string&, int)> on_failing;
 
  private:
   Offload kind_;
@@ -237,6 +242,49 @@ TEST_F(ReconcilerWays, TheSecondBestIsStartedForWhoNeedsIt) {
   EXPECT_EQ(view().offload, Offload::nftables);
 }
 
+TEST_F(ReconcilerWays, OneThatWaitsForTheRelayGetsWhatThatKept) {
+  FakeOffload& offload = use(Offload::redirect, Offloads::Start::with_relay);
+  EXPECT_FALSE(offload.on_loss);
+  Fd marks(dup(STDERR_FILENO));
+  const int number = marks.get();
+  std::map<std::string, Fd> kept;
+  kept.emplace("redirect", std::move(marks));
+  reconciler.relay_kept(std::move(kept));
+  EXPECT_TRUE(offload.on_loss);
+  EXPECT_EQ(offload.marks.get(), number);
+  EXPECT_THAT(relay.kept, ElementsAre("redirect"));
+  // Again, of a relay that begins empty: nothing is started anew.
+  offload.on_loss = {};
+  reconciler.relay_kept({});
+  EXPECT_FALSE(offload.on_loss);
+  EXPECT_THAT(relay.kept, ElementsAre("redirect", "redirect"));
+}
+
+// The daemon that redirected them is gone, and this one never had a way for them.
+TEST_F(ReconcilerWays, WhatAnEarlierDaemonTookPastTheRelayIsCut) {
+  use(Offload::redirect, Offloads::Start::with_relay);
+  std::map<std::string, Fd> kept;
+  kept.emplace("redirect", Fd(dup(STDERR_FILENO)));
+  reconciler.relay_kept(std::move(kept));
+  serve(simple_);
+  reconciler.domain_changed(running(""));
+  EXPECT_THAT(relay.take(), ElementsAre("cut " + key_, "-" + key_));
+}
+
+// Its domain has stopped while there was no daemon.
+TEST_F(ReconcilerWays, WhatNobodyClaimsIsCutAlsoPastTheRelay) {
+  use(Offload::redirect, Offloads::Start::with_relay);
+  std::map<std::string, Fd> kept;
+  kept.emplace("redirect", Fd(dup(STDERR_FILENO)));
+  reconciler.relay_kept(std::move(kept));
+  std::vector<HeldForward> held(1);
+  held.front().forward.key = key_;
+  reconciler.relay_ready(std::move(held));
+  EXPECT_THAT(relay.take(), IsEmpty());
+  reconciler.resynced({});
+  EXPECT_THAT(relay.take(), ElementsAre("cut " + key_, "-" + key_));
+}
+
 TEST_F(ReconcilerWays, OneThatIsTakenAwayIsSaid) {
   FakeOffload& offload = use(Offload::redirect);
   serve(simple_);
@@ -244,6 +292,44 @@ TEST_F(ReconcilerWays, OneThatIsTakenAwayIsSaid) {
   offload.on_loss({false, "somebody detached it"});
   EXPECT_EQ(view().offload, Offload::none);
   EXPECT_THAT(reason_of("redirect"), HasSubstr("somebody detached it"));
+}
+
+// The relay is asked to tell anew: nothing of what it knows has changed.
+TEST_F(ReconcilerWays, AShortCutThatFailsGoesUntilTheRelayGetsThrough) {
+  FakeOffload& offload = use(Offload::redirect);
+  serve(simple_);
+  reconciler.forward_proven(key_, 0);
+  relay.take();
+  offload.on_failing(key_, ECONNREFUSED);
+  EXPECT_THAT(relay.take(), ElementsAre("short-cut gone 127.0.0.1:8080",
+                                        "short-cut gone [::1]:8080", "~" + key_));
+  EXPECT_EQ(view().state, ForwardState::no_listener);
+  EXPECT_EQ(view().offload, Offload::none);
+  offload.on_failing(key_, ECONNREFUSED);  // was on its way
+  reconciler.domain_changed(running(simple_));
+  EXPECT_THAT(relay.take(), IsEmpty());
+  reconciler.forward_proven(key_, 0);
+  EXPECT_THAT(relay.take(), ElementsAre("short-cut 127.0.0.1:8080 to 192.0.2.7:80 by virbr0",
+                                        "short-cut [::1]:8080 to 192.0.2.7:80 by virbr0"));
+  EXPECT_EQ(view().state, ForwardState::active);
+  EXPECT_EQ(view().offload, Offload::redirect);
+}
+
+// As when a client did not wait for the guest: no reason to call the forward broken.
+TEST_F(ReconcilerWays, AShortCutThatFailsForAnUnknownReasonOnlyGoes) {
+  FakeOffload& offload = use(Offload::redirect);
+  serve(simple_ + R"(<forward guest-port="22" host-port="2222"/>)");
+  reconciler.forward_proven(key_, 0);
+  reconciler.forward_proven("web-uuid/tcp:2222:22", 0);
+  relay.take();
+  offload.on_failing(key_, 0);
+  EXPECT_THAT(relay.take(), ElementsAre("short-cut gone 127.0.0.1:8080",
+                                        "short-cut gone [::1]:8080", "~" + key_));
+  EXPECT_EQ(view().state, ForwardState::active);
+  EXPECT_EQ(view().offload, Offload::none);
+  EXPECT_EQ(view("tcp:2222:22").offload, Offload::redirect);
+  reconciler.forward_proven(key_, 0);
+  EXPECT_EQ(view().offload, Offload::redirect);
 }
 
 TEST_F(ReconcilerWays, ConnectionsPastTheRelayAreCounted) {

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,6 +44,8 @@ struct Recorder : RelayClient::Observer {
   std::vector<std::string> proven;
   std::vector<std::pair<std::string, int>> failing;
 
+  std::map<std::string, Fd> kept;
+  void relay_kept(std::map<std::string, Fd> now_kept) override { kept = std::move(now_kept); }
   void relay_ready(std::vector<HeldForward> now_held) override {
     ++ready;
     held = std::move(now_held);
@@ -126,6 +129,41 @@ class RelayClientTest : public testing::Test {
   Recorder recorder_;
   std::unique_ptr<RelayClient> client_;
 };
+
+TEST_F(RelayClientTest, WhatIsKeptIsThereForTheNextDaemon) {
+  RelayClient& client = start();
+  EXPECT_TRUE(recorder_.kept.empty());
+  const Fd first = listening_socket();
+  const Fd second = listening_socket();
+  client.keep("a", first.get());
+  client.keep("a", second.get());
+  client.keep("b", first.get());
+  start();
+  ASSERT_EQ(recorder_.kept.size(), 2u);
+  EXPECT_EQ(cookie_of(recorder_.kept.at("a").get()), cookie_of(second.get()));
+  EXPECT_EQ(cookie_of(recorder_.kept.at("b").get()), cookie_of(first.get()));
+}
+
+TEST_F(RelayClientTest, WhatIsKeptIsHandedOverToANewerRelay) {
+  RelayClient& client = start();
+  const Fd something = listening_socket();
+  client.keep("a", something.get());
+  bool answered = false;
+  client.counters([&](const auto&) { answered = true; });
+  ASSERT_TRUE(run_until([&] { return answered; }));
+  const pid_t successor = fork();
+  if (successor == 0) {
+    execl(VF_RELAY_PROGRAM_PATH, "virt-forward-relay", "--take-over",
+          ("--control=" + socket_path_).c_str(), nullptr);
+    _exit(127);
+  }
+  int status = -1;
+  waitpid(successor, &status, 0);
+  ASSERT_EQ(status, 0);
+  ASSERT_TRUE(run_until([&] { return recorder_.ready == 2; }));
+  ASSERT_EQ(recorder_.kept.size(), 1u);
+  EXPECT_EQ(cookie_of(recorder_.kept.at("a").get()), cookie_of(something.get()));
+}
 
 TEST_F(RelayClientTest, StartsARelayAndServesAForward) {
   RelayClient& client = start();
@@ -396,7 +434,7 @@ TEST_F(RelayClientTest, AnotherProtocolVersionIsRefusedByName) {
   ASSERT_GT(send(peer.get(), packet.bytes.data(), packet.bytes.size(), 0), 0);
   ASSERT_TRUE(run_until([&] { return recorder_.lost == 1; }));
   EXPECT_EQ(recorder_.reason,
-            "relay: the relay that runs (pid 4711) speaks protocol 4, this daemon 3: restart "
+            "relay: the relay that runs (pid 4711) speaks protocol 5, this daemon 4: restart "
             "virt-forward-relay");
   EXPECT_EQ(recorder_.ready, 0);
 }

@@ -42,7 +42,7 @@ class NftablesTest : public ::testing::Test {
   }
   void start() {
     ASSERT_TRUE(
-        offload->start([this](const KernelOffload::Loss& loss) { losses.push_back(loss); }));
+        offload->start({[this](const KernelOffload::Loss& loss) { losses.push_back(loss); }}));
     kernel.done.clear();
   }
   Result<void> add(const OffloadEntry& added) { return offload->apply({}, {&added, 1}); }

@@ -95,6 +95,29 @@ TEST_F(CrewTest, ServesFromTheCommitOn) {
   EXPECT_EQ(proven_["a"], 1);
 }
 
+// Of the same target too: who asks does not know any more.
+TEST_F(CrewTest, AnUpdateIsProvenAnew) {
+  const Endpoint host = stage("a");
+  commit();
+  std::vector<Fd> clients;
+  const auto connect_two = [&] {
+    for (int i = 0; i < 2; ++i) {
+      clients.push_back(connected_socket(host));
+      clients.push_back(accepted_socket(target_));
+    }
+    EXPECT_TRUE(run_until([&] { return counters()[0].connections == clients.size() / 2; }));
+  };
+  connect_two();
+  ASSERT_TRUE(run_until([&] { return proven_["a"] == 1; }));
+  ASSERT_TRUE(crew_->stage(RelayUpdate{{"a", {{local_endpoint(target_.get())}}, 0}}));
+  commit();
+  EXPECT_EQ(proven_["a"], 1);
+  connect_two();
+  EXPECT_TRUE(run_until([&] { return proven_["a"] > 1; }));
+  counters();
+  EXPECT_EQ(proven_["a"], 2);
+}
+
 TEST_F(CrewTest, ALimitCountsTheConnectionsOfAllThreads) {
   const Endpoint host = stage("a", 7);
   commit();

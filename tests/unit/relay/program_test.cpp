@@ -255,6 +255,26 @@ TEST_F(ProgramTest, ANewerDaemonReplacesTheOlderAndItsStagedChanges) {
   EXPECT_TRUE(newer.receives<RelayListEnd>());
 }
 
+TEST_F(ProgramTest, KeepsAFewThingsAndNoMore) {
+  start();
+  const auto keep = [](Control& control, const std::string& name) {
+    RelayKeep message{name, {}};
+    message.fds.push_back(listening_socket());
+    control.send_with_fds(std::move(message));
+  };
+  Control control(path_);
+  keep(control, "a");  // before the hello
+  EXPECT_TRUE(control.dropped());
+  Control daemon(path_);
+  ASSERT_TRUE(daemon.greet());
+  for (const char* name : {"a", "b", "c", "d", "a"})
+    keep(daemon, name);
+  daemon.send(RelayCommit{1});
+  EXPECT_TRUE(daemon.receives<RelayCommitted>());
+  keep(daemon, "e");
+  EXPECT_TRUE(daemon.dropped());
+}
+
 TEST_F(ProgramTest, WhoSpeaksAnotherVersionIsToldOursAndDropped) {
   start();
   Control control(path_);

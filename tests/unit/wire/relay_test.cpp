@@ -95,6 +95,29 @@ TEST(RelayWire, EveryMessageComesBackAsItWas) {
   control.listeners.push_back(some_fd());
   EXPECT_EQ(round_trip(std::move(control)).listeners.size(), 1u);
   round_trip(RelayRetire{});
+  RelayKeep keep{"k", {}};
+  keep.fds.push_back(some_fd());
+  const RelayKeep kept = round_trip(std::move(keep));
+  EXPECT_TRUE(kept.name == "k" && kept.fds.size() == 1);
+  RelayKept back{"k", {}};
+  back.fds.push_back(some_fd());
+  EXPECT_EQ(round_trip(std::move(back)).name, "k");
+}
+
+TEST(RelayWire, WhatIsKeptIsOne) {
+  RelayPacket packet;
+  RelayMessage none = RelayKeep{"k", {}};
+  EXPECT_FALSE(packet.append(none));
+  RelayKeep two{"k", {}};
+  two.fds.push_back(some_fd());
+  two.fds.push_back(some_fd());
+  RelayMessage both = std::move(two);
+  EXPECT_FALSE(packet.append(both));
+  RelayKeep keep{"k", {}};
+  keep.fds.push_back(some_fd());
+  RelayPacket one = packet_of(std::move(keep));
+  one.bytes[6] = 0;  // how many descriptors
+  EXPECT_FALSE(decode_relay_packet(one.bytes, {}));
 }
 
 TEST(RelayWire, AControlSocketIsOne) {
