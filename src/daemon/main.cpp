@@ -26,6 +26,7 @@
 #include "daemon/settings.h"
 #include "daemon/ssh_program.h"
 #include "glib/ref.h"
+#include "offload/nft_host.h"
 #include "offload/nftables.h"
 #include "offload/redirect.h"
 #include "transport/usernet_tunnels.h"
@@ -74,6 +75,17 @@ int fail(const Error& error) {
   return exit_status(error.code);
 }
 
+// Of a daemon that was killed. Its offload may be needed late or never, and until then
+// route_localnet would stay on behind nothing but a guard that any flush takes away.
+void clear_rests() {
+  const auto cleared = clear_nftables_rests();
+  if (cleared || cleared.error().code == ErrorCode::not_supported ||
+      cleared.error().code == ErrorCode::not_allowed)
+    return;
+  log(LogLevel::warning, "what an earlier daemon left of the nftables offload cannot be cleared",
+      {{"reason", cleared.error().message}});
+}
+
 int run(const Settings& settings) {
   raise_descriptor_limit();
   if (auto made = make_runtime_directory(settings.runtime_directory); !made)
@@ -104,6 +116,7 @@ int run(const Settings& settings) {
   RelayClient relay({directory + "/relay.sock", settings.relay_program, settings.relay_user},
                     reconciler);
   reconciler.use_relay(relay);
+  if (!settings.session()) clear_rests();
   reconciler.use_offload(std::make_unique<RedirectOffload>());
   // Its tables make the host track connections.
   reconciler.use_offload(std::make_unique<NftablesOffload>(), Offloads::Start::when_needed);
