@@ -347,12 +347,15 @@ void Reconciler::relay_lost(const std::string& reason) {
 
 void Reconciler::forward_proven(const std::string& key, std::size_t hop) {
   BoundForward* forward = bound(key);
-  if (!forward || (forward->proven && forward->failing == 0 && forward->hop == hop)) return;
+  if (!forward) return;
+  const auto& endpoints = forward->actual.route.endpoints;
+  const auto by = hop < endpoints.size() ? std::optional(endpoints[hop]) : forward->proven_by;
+  const bool known = forward->proven && forward->proven_by == by;
+  if (known && forward->failing == 0 && forward->hop == hop) return;
   forward->proven = true;
   forward->hop = hop;
   forward->failing = 0;
-  const auto& endpoints = forward->actual.route.endpoints;
-  if (hop < endpoints.size()) forward->proven_by = endpoints[hop];
+  forward->proven_by = by;
   refresh_offloads(split_key(key)->first);
 }
 
