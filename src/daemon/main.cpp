@@ -75,6 +75,17 @@ int fail(const Error& error) {
   return exit_status(error.code);
 }
 
+// Of a daemon that was killed. Its offload may be needed late or never, and until then
+// route_localnet would stay on behind nothing but a guard that any flush takes away.
+void clear_rests() {
+  const auto cleared = clear_nftables_rests();
+  if (cleared || cleared.error().code == ErrorCode::not_supported ||
+      cleared.error().code == ErrorCode::not_allowed)
+    return;
+  log(LogLevel::warning, "what an earlier daemon left of the nftables offload cannot be cleared",
+      {{"reason", cleared.error().message}});
+}
+
 int run(const Settings& settings) {
   if (settings.clear_offloads) {
     const auto cleared = clear_nftables_rests();
@@ -110,10 +121,7 @@ int run(const Settings& settings) {
   RelayClient relay({directory + "/relay.sock", settings.relay_program, settings.relay_user},
                     reconciler);
   reconciler.use_relay(relay);
-  // A daemon that was killed leaves a guard, and what it guards; nothing of that is needed now.
-  if (geteuid() == 0)
-    if (const auto cleared = clear_nftables_rests(); !cleared)
-      log(LogLevel::debug, "nftables is not looked at", {{"reason", cleared.error().message}});
+  if (!settings.session()) clear_rests();
   reconciler.use_offload(std::make_unique<RedirectOffload>(), Offloads::Start::with_relay);
   // Its tables make the host track connections.
   reconciler.use_offload(std::make_unique<NftablesOffload>(), Offloads::Start::when_needed);

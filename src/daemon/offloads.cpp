@@ -123,6 +123,8 @@ OffloadChoice Offloads::choose(const OffloadRequest& request, const Policy& poli
         return "not allowed by this host (" + policy.origin("host", "offloads") + ')';
       if (!relays.empty()) return relays;
       if (!one.failure.empty()) return one.failure;
+      if (const auto found = refused_.find(request.key); found != refused_.end())
+        return found->second;
       if (!request.host_port) return "a host socket is the relay's alone";
       if (!request.obstacle.empty()) return request.obstacle;
       if (!request.guest) return "no connection got through to the guest by tcp yet";
@@ -148,23 +150,32 @@ OffloadChoice Offloads::choose(const OffloadRequest& request, const Policy& poli
   return choice;
 }
 
-void Offloads::shrink(const std::string& uuid, const Wanted& wanted) {
-  const std::string prefix = uuid + '/';
+void Offloads::shrink(const std::set<std::string>& uuids, const Wanted& wanted) {
   std::map<Offload, std::vector<OffloadEntry>> gone;
-  for (auto next = applied_.lower_bound(prefix);
-       next != applied_.end() && next->first.starts_with(prefix);) {
-    const auto found = wanted.find(next->first);
-    const bool stays = found != wanted.end() && found->second.kind == next->second.kind &&
-                       found->second.entries == next->second.entries;
-    if (!stays)
-      std::ranges::move(next->second.entries, std::back_inserter(gone[next->second.kind]));
-    next = stays ? std::next(next) : applied_.erase(next);
+  for (const std::string& uuid : uuids) {
+    const std::string prefix = uuid + '/';
+    for (auto next = applied_.lower_bound(prefix);
+         next != applied_.end() && next->first.starts_with(prefix); ++next) {
+      const auto found = wanted.find(next->first);
+      const bool stays = found != wanted.end() && found->second.kind == next->second.kind &&
+                         found->second.entries == next->second.entries;
+      const auto& entries = next->second.entries;
+      auto& list = gone[next->second.kind];
+      if (!stays) list.insert(list.end(), entries.begin(), entries.end());
+    }
   }
   for (const auto& [kind, entries] : gone) {
+    if (entries.empty()) continue;
     const auto applied = backend(kind)->offload->apply(entries, {});
-    if (!applied)
-      log(LogLevel::error, "an offload cannot be taken away",
-          {{"offload", std::string(text(kind))}, {"reason", applied.error().message}});
+    if (applied) {
+      for (const OffloadEntry& entry : entries)
+        applied_.erase(entry.key);
+      continue;
+    }
+    // It stays known as applied, so that the next look at the domain tries again.
+    log(LogLevel::error, "an offload cannot be taken away",
+        {{"offload", std::string(text(kind))}, {"reason", applied.error().message}});
+    retry_later();
   }
 }
 
@@ -183,16 +194,20 @@ void Offloads::grow(const Wanted& wanted) {
       continue;
     }
     const auto applied = to.offload->apply({}, entries);
-    if (!applied) {
-      fail(to, applied.error().message);
-      continue;
-    }
     for (const OffloadEntry& entry : entries) {
+      if (!applied) {
+        refused_[entry.key] = applied.error().message;
+        continue;
+      }
       Applied& now = applied_[entry.key];
       now.kind = kind;
       now.entries.push_back(entry);
-      past_[entry.key] = kind;
+      past_[entry.key].insert(kind);
     }
+    if (applied) continue;
+    log(LogLevel::warning, "an offload cannot be applied",
+        {{"offload", std::string(text(kind))}, {"reason", applied.error().message}});
+    retry_later();
   }
 }
 
@@ -200,11 +215,11 @@ void Offloads::cut(std::span<const std::string> keys) {
   std::map<Offload, std::vector<std::string>> by_kind;
   for (const std::string& key : keys) {
     const auto found = past_.extract(key);
-    if (found) by_kind[found.mapped()].push_back(key);
-    for (const Backend& one : backends_)
-      if (const Offload kind = one.offload->kind();
-          one.inherits && one.started && !(found && found.mapped() == kind))
-        by_kind[kind].push_back(key);
+    for (const Backend& one : backends_) {
+      const Offload kind = one.offload->kind();
+      const bool took_some = found && found.mapped().contains(kind);
+      if (one.started && (one.inherits || took_some)) by_kind[kind].push_back(key);
+    }
   }
   for (const auto& [kind, list] : by_kind)
     backend(kind)->offload->cut(list);
@@ -217,17 +232,14 @@ Offload Offloads::applied(const std::string& key) const {
 
 std::map<std::string, std::uint64_t> Offloads::connections() {
   std::map<std::string, std::uint64_t> connections;
-  std::set<Offload> kinds;
-  for (const auto& [key, kind] : past_) {
+  for (const auto& [key, kinds] : past_)
     connections[key];
-    kinds.insert(kind);
-  }
-  for (const Offload kind : kinds) {
-    const auto counted = backend(kind)->offload->counts();
+  for (const Backend& one : backends_) {
+    if (!one.started) continue;
+    const auto counted = one.offload->counts();
     if (!counted) continue;
     for (const auto& [key, count] : *counted)
-      if (const auto found = connections.find(key); found != connections.end())
-        found->second = count.connections;
+      if (one.inherits || connections.contains(key)) connections[key] += count.connections;
   }
   return connections;
 }
@@ -247,9 +259,14 @@ void Offloads::fail(Backend& backend, std::string reason) {
   log(LogLevel::warning, "an offload does not work for now",
       {{"offload", std::string(text(backend.offload->kind()))}, {"reason", reason}});
   backend.failure = std::move(reason);
+  retry_later();
+}
+
+void Offloads::retry_later() {
   if (retry_) return;
   retry_ = after(retry_time, [this] {
     retry_.reset();
+    refused_.clear();
     for (Backend& one : backends_)
       if (one.started) one.failure.clear();
     on_change_();

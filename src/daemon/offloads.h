@@ -71,12 +71,14 @@ class Offloads {
 
   // By key: what is to be applied of one domain's forwards.
   using Wanted = std::map<std::string, OffloadChoice>;
-  // Takes away everything of the domain ("UUID/" begins its keys) that is not wanted so.
-  void shrink(const std::string& uuid, const Wanted& wanted);
+  // Takes away everything of these domains ("UUID/" begins their keys) that is not wanted so.
+  void shrink(const std::set<std::string>& uuids, const Wanted& wanted);
   // Applies what is wanted and not applied yet.
   void grow(const Wanted& wanted);
   // Ends established connections of forwards whose entries are gone.
   void cut(std::span<const std::string> keys);
+  // Lets those of a forward that is gone end by themselves.
+  void let_go(const std::string& key) { past_.erase(key); }
 
   // By which a forward is short-cut now, or `none`.
   Offload applied(const std::string& key) const;
@@ -100,6 +102,7 @@ class Offloads {
   Backend* backend(Offload kind);
   bool start(Backend& backend);
   void fail(Backend& backend, std::string reason);
+  void retry_later();
   void lost(Offload kind, const KernelOffload::Loss& loss);
 
   std::function<void()> on_change_;
@@ -108,7 +111,9 @@ class Offloads {
   std::map<std::string, Applied> applied_;  // by key
   Source retry_;
   Source judged_anew_;
-  std::map<std::string, Offload> past_;  // forwards whose connections may have taken a short-cut
+  // By which ones connections of a forward may have been taken since it began.
+  std::map<std::string, std::set<Offload>> past_;
+  std::map<std::string, std::string> refused_;  // keys whose entries could not be applied, and why
 };
 
 }  // namespace vf

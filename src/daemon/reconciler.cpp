@@ -135,15 +135,16 @@ void Reconciler::reconcile(const Uuids& uuids) {
   std::erase_if(plan.bind, [this](const DesiredForward& one) { return take_from_guess(one); });
   std::erase_if(plan.remove, [this](const std::string& key) { return !bound(key); });
   // Until the relay has let go of a port it is busy.
-  std::vector<ActualForward> let_go;
+  const std::uint64_t removal = ++removals_;
   for (const std::string& key : plan.remove)
     if (const BoundForward* forward = bound(key); forward->actual.served)
-      let_go.push_back(forward->actual);
+      letting_go_.emplace_back(removal, forward->actual);
   apply_removals(plan.remove);
   remember_ports(uuids);
   bool must_wait = false;
   for (const DesiredForward& forward : plan.bind) {
-    const bool may_be_busy = std::ranges::any_of(let_go, [&](const ActualForward& one) {
+    const bool may_be_busy = std::ranges::any_of(letting_go_, [&](const auto& pending) {
+      const ActualForward& one = pending.second;
       return one.key == forward.key || !one.port || one.port == forward.claim.port;
     });
     if (may_be_busy && relay_ && relay_->ready())
@@ -166,16 +167,25 @@ void Reconciler::reconcile(const Uuids& uuids) {
   for (const std::string& key : plan.withdraw)
     withdraw(key);
   if (must_wait)
-    relay_->commit([this, uuids] {
+    relay_->commit([this, uuids, removal] {
+      let_go_until(removal);
       reconcile(uuids);
       retry_failures();
     });
   else if (relay_)
-    relay_->commit(plan.remove.empty() ? std::function<void()>() : [this] { retry_failures(); });
+    relay_->commit(plan.remove.empty() ? std::function<void()>() : [this, removal] {
+      let_go_until(removal);
+      retry_failures();
+    });
   grow_offloads(uuids);
   order_tunnels(uuids);
   publish(uuids);
   plan_retry();
+}
+
+// The relay has applied all removals up to this one.
+void Reconciler::let_go_until(std::uint64_t removal) {
+  std::erase_if(letting_go_, [&](const auto& pending) { return pending.first <= removal; });
 }
 
 void Reconciler::apply_removals(const std::vector<std::string>& keys) {
@@ -187,7 +197,10 @@ void Reconciler::apply_removals(const std::vector<std::string>& keys) {
     const bool drain = record.draining.erase(parts->second) != 0;
     if (held.actual.served && relay_)
       relay_->remove(key, drain ? Relay::Removal::drain : Relay::Removal::cut);
-    if (!drain) cut.push_back(key);
+    if (drain)
+      offloads_.let_go(key);
+    else
+      cut.push_back(key);
     record.bound.erase(parts->second);
   }
   offloads_.cut(cut);
@@ -353,12 +366,15 @@ void Reconciler::relay_lost(const std::string& reason) {
 
 void Reconciler::forward_proven(const std::string& key, std::size_t hop) {
   BoundForward* forward = bound(key);
-  if (!forward || (forward->proven_by && forward->failing == 0 && forward->hop == hop)) return;
+  if (!forward) return;
+  const auto& endpoints = forward->actual.route.endpoints;
+  const auto by = hop < endpoints.size() ? std::optional(endpoints[hop]) : forward->proven_by;
+  const bool known = forward->proven && forward->proven_by == by;
+  if (known && forward->failing == 0 && forward->hop == hop) return;
   forward->proven = true;
   forward->hop = hop;
   forward->failing = 0;
-  const auto& endpoints = forward->actual.route.endpoints;
-  if (hop < endpoints.size()) forward->proven_by = endpoints[hop];
+  forward->proven_by = by;
   refresh_offloads(split_key(key)->first);
 }
 

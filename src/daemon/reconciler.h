@@ -127,6 +127,7 @@ class Reconciler : public LibvirtHost::Observer,
   void short_cut_failing(const std::string& key, int error_number);
 
   void reconcile(const Uuids& uuids);
+  void let_go_until(std::uint64_t removal);
   void apply_removals(const std::vector<std::string>& keys);
   void remember_ports(const Uuids& uuids);
   void remember_port(const DomainRecord& record, const ActualForward& forward);
@@ -158,6 +159,10 @@ class Reconciler : public LibvirtHost::Observer,
       [this] { reconcile(all()); },
       [this](const std::string& key, int error_number) { short_cut_failing(key, error_number); }};
   std::map<std::string, DomainRecord> records_;
+  // What the relay was told to remove and may still hold: until it has answered, the ports are
+  // busy.
+  std::vector<std::pair<std::uint64_t, ActualForward>> letting_go_;
+  std::uint64_t removals_ = 0;
   // What a relay was found holding and no domain has claimed yet; what is left after the first
   // resync is removed.
   std::map<std::string, HeldForward> unclaimed_;

@@ -230,7 +230,7 @@ bool Reconciler::take_from_guess(const DesiredForward& forward) {
       if (!guess.claim.guess || guess.port != claim.port ||
           guess.claim.protocol != claim.protocol || guess.claim.addresses != claim.addresses)
         continue;
-      offloads_.shrink(uuid, records_.at(uuid).wanted_offloads(offloads_, ways_, policy_, {id}));
+      offloads_.shrink({uuid}, records_.at(uuid).wanted_offloads(offloads_, ways_, policy_, {id}));
       if (guess.served && relay_) relay_->remove(guess.key, Relay::Removal::drain);
       BoundForward taken{{forward.key, claim, guess.port, {}, false},
                          std::move(held.addresses),

@@ -50,22 +50,26 @@ void Reconciler::shrink_offloads(const Uuids& uuids, const Plan& plan) {
   leaving.insert(plan.withdraw.begin(), plan.withdraw.end());
   for (const DesiredForward& forward : plan.bind)
     leaving.insert(forward.key);
+  Offloads::Wanted wanted;
   for (const std::string& uuid : uuids) {
     const auto found = records_.find(uuid);
     if (found == records_.end()) continue;
     std::set<std::string> ids;
     for (const auto& [id, forward] : found->second.bound)
       if (leaving.contains(forward.actual.key)) ids.insert(id);
-    offloads_.shrink(uuid, found->second.wanted_offloads(offloads_, ways_, policy_, ids));
+    wanted.merge(found->second.wanted_offloads(offloads_, ways_, policy_, ids));
   }
+  offloads_.shrink(uuids, wanted);
 }
 
 void Reconciler::grow_offloads(const Uuids& uuids) {
+  Offloads::Wanted wanted;
   for (const std::string& uuid : uuids) {
     const auto found = records_.find(uuid);
     if (found != records_.end())
-      offloads_.grow(found->second.wanted_offloads(offloads_, ways_, policy_, {}));
+      wanted.merge(found->second.wanted_offloads(offloads_, ways_, policy_, {}));
   }
+  offloads_.grow(wanted);
 }
 
 // The way that one of its forwards takes is another one, or none.

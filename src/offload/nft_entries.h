@@ -47,6 +47,7 @@ class NftEntries {
   // To take all of it in an empty table.
   NftChange everything() const;
 
+  bool empty() const { return entries_.empty(); }
   bool uses(const std::string& bridge) const { return bridges_.contains(bridge); }
   // Null when nothing is taken that way.
   const OffloadEntry* find(const NftWay& way) const;

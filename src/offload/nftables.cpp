@@ -286,7 +286,8 @@ void NftablesOffload::sweep_later(std::chrono::milliseconds delay) {
 }
 
 // Forgets the entries that are gone and have no connection any more, and sets the sysctl back where
-// nothing needs it now. Of those that were cut it ends what had slipped through.
+// nothing needs it now; with the last one the tables go too. Of those that were cut it ends what
+// had slipped through.
 void NftablesOffload::sweep() {
   sweep_.reset();
   const auto flows = host_->flows->flows();
@@ -304,6 +305,8 @@ void NftablesOffload::sweep() {
     const bool settled = std::exchange(at->second.settled, true);
     at = settled && !needed.contains(at->first) ? gone_.erase(at) : std::next(at);
   }
+  // The host need not track connections for nothing.
+  if (gone_.empty() && entries_.empty()) return take_down();
   if (!gone_.empty()) sweep_later(host_->sweep);
   if (const auto set = set_links(); !set) lose(set.error().message);
 }

@@ -61,8 +61,11 @@ def _files():
 
 
 def _firewall():
-    for line in _output("nft", "-s", "list", "ruleset").splitlines():
-        if line.strip() not in ("", "}"):
+    # one element a line, however many share one there
+    ruleset = re.sub(r"(elements = \{)([^}]*)\}", lambda found: found[1] + found[2].replace(",", "\n") + "\n}",
+                     _output("nft", "-s", "list", "ruleset"))
+    for line in ruleset.replace("elements = {", "elements\n").splitlines():
+        if line.strip() not in ("", "}", "elements"):
             yield f"nft {line.strip()}"
     for path in glob.glob("/proc/sys/net/ipv4/conf/*/route_localnet"):
         with open(path, encoding="ascii") as file:

@@ -30,20 +30,68 @@ def network(connection, name):
         made.destroy()
 
 
-class Lan:
+class Machine:
+    """Another machine: a network namespace NAMESPACE with one link that leads out of it."""
+
+    NAMESPACE = ""
+
+    def run(self, *command, check=True):
+        """Runs a command there; its output."""
+        done = subprocess.run(self.command(*command), check=check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=60)
+        return done.stdout
+
+    def command(self, *words):
+        """For subprocess: a command that runs there."""
+        return ["nsenter", f"--net=/run/netns/{self.NAMESPACE}", "--", *words]
+
+    def page(self, address, port=80):
+        """What it gets from a web server; None where it gets nothing."""
+        done = subprocess.run(self.command("curl", "-s", "-m", "3", f"http://{address}:{port}/"),
+                              stdout=subprocess.PIPE, timeout=60)
+        return done.stdout if done.returncode == 0 else None
+
+    @staticmethod
+    def _ip(*words):
+        subprocess.run(["ip", *words], check=True)
+
+
+class Peer(Machine):
+    """A machine on a bridge of the host, beside the guests; not a domain. Its link is "eth0". Use it in a with
+    statement."""
+
+    NAMESPACE = "vf-peer"
+
+    def __init__(self, address, bridge="virbr0"):
+        self.address, self._bridge = address, bridge
+
+    def __enter__(self):
+        self._ip("netns", "add", self.NAMESPACE)
+        self._ip("link", "add", "peer0", "type", "veth", "peer", "name", "eth0", "netns", self.NAMESPACE)
+        self._ip("link", "set", "peer0", "master", self._bridge, "up")
+        self.run("ip", "address", "add", f"{self.address}/24", "dev", "eth0")
+        self.run("ip", "link", "set", "eth0", "up")
+        return self
+
+    def __exit__(self, *_):
+        self._ip("link", "delete", "peer0")
+        self._ip("netns", "delete", self.NAMESPACE)
+
+
+class Lan(Machine):
     """The host's link "lan0" (192.168.130.1) and behind it another machine (192.168.130.2), a network
     namespace. With bridge=True lan0 is a port of the bridge "br0", which has the address. Use it in a with
     statement."""
 
     HOST, PEER, PREFIX = "192.168.130.1", "192.168.130.2", 24
-    _NAMESPACE = "/run/netns/vf-lan"
+    NAMESPACE = "vf-lan"
 
     def __init__(self, bridge=False):
         self._bridge = bridge
 
     def __enter__(self):
-        self._ip("netns", "add", "vf-lan")
-        self._ip("link", "add", "lan0", "type", "veth", "peer", "name", "lan1", "netns", "vf-lan")
+        self._ip("netns", "add", self.NAMESPACE)
+        self._ip("link", "add", "lan0", "type", "veth", "peer", "name", "lan1", "netns", self.NAMESPACE)
         place = "lan0"
         if self._bridge:
             place = "br0"
@@ -61,23 +109,7 @@ class Lan:
         if self._bridge:
             self._ip("link", "delete", "br0")
         self._ip("link", "delete", "lan0")
-        self._ip("netns", "delete", "vf-lan")
-
-    @staticmethod
-    def _ip(*words):
-        subprocess.run(["ip", *words], check=True)
-
-    def run(self, *command, check=True):
-        """Runs a command on the other machine; its output."""
-        done = subprocess.run(["nsenter", f"--net={self._NAMESPACE}", "--", *command], check=check,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
-        return done.stdout
-
-    def page(self, address, port=80):
-        """What the other machine gets from a web server; None where it gets nothing."""
-        done = subprocess.run(["nsenter", f"--net={self._NAMESPACE}", "--", "curl", "-s", "-m", "3",
-                               f"http://{address}:{port}/"], stdout=subprocess.PIPE, timeout=60)
-        return done.stdout if done.returncode == 0 else None
+        self._ip("netns", "delete", self.NAMESPACE)
 
     def interface(self, mode="bridge"):
         """A NIC of a guest on the LAN: over br0 where there is one, else by macvtap in that mode. There is no

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Clients of the guest's web server, through a forward or directly."""
 import http.client
+import http.server
 import socket
+import subprocess
 import threading
 
 from . import wait
@@ -52,6 +54,52 @@ def wait_refused(*ports, deadline=2.0):
     for port in ports:
         for host in LOOPBACK:
             wait.until(lambda: refused(port, host), f"{host}:{port} refuses", deadline)
+
+
+def kernel_peer(client):
+    """Where the kernel's socket of an established connection of ours really goes, as "ADDRESS:PORT"."""
+    port = client.getsockname()[1]
+    line = subprocess.run(["ss", "-Htn", "state", "established", f"sport = :{port}"], capture_output=True, text=True,
+                          check=True).stdout
+    if not line:
+        raise ConnectionError("it is not established any more")
+    return line.split()[3]
+
+
+class HostService:
+    """A web server of the host's own: "host service" for whoever asks. Use it in a with statement."""
+
+    PAGE = b"host service"
+
+    def __init__(self, port, host="127.0.0.1"):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(HostService.PAGE)))
+                self.end_headers()
+                self.wfile.write(HostService.PAGE)
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            allow_reuse_port = False
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+            def handle_error(self, *_):
+                pass
+
+        self._server = Server((host, port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
 
 
 class Echo:

@@ -170,6 +170,10 @@ TEST_F(ReconcilerWays, AnAddressThatIsLostTakesItsShortCutAlong) {
   EXPECT_THAT(relay.take(), ElementsAre("short-cut gone 127.0.0.1:8080",
                                         "short-cut gone [::1]:8080", "~" + key_));
   EXPECT_EQ(view().offload, Offload::none);
+  // It was proven before, by the same place in the route: what counts is to which address.
+  reconciler.forward_proven(key_, 0);
+  EXPECT_THAT(relay.take(), ElementsAre("short-cut 127.0.0.1:8080 to 192.0.2.8:80 by virbr0",
+                                        "short-cut [::1]:8080 to 192.0.2.8:80 by virbr0"));
 }
 
 TEST_F(ReconcilerWays, WhatNeedsTheRelayIsLeftToIt) {

@@ -225,6 +225,29 @@ TEST_F(NftablesTest, TheSysctlStaysWhileAConnectionNeedsIt) {
   ASSERT_TRUE(run_until([&] { return kernel.link("virbr0")->route_localnet == 0; }));
 }
 
+TEST_F(NftablesTest, NothingStandsOnceNothingNeedsIt) {
+  start();
+  ASSERT_TRUE(add(entry("a", 8080)));
+  ASSERT_TRUE(add(entry("b", 8081)));
+  connect(entry("b", 8081));
+  ASSERT_TRUE(remove(entry("a", 8080)));
+  ASSERT_TRUE(remove(entry("b", 8081)));
+  // A second bridge shows that sweeps went by.
+  ASSERT_TRUE(add(entry("c", 8082, "10.8.0.2", "virbr1")));
+  ASSERT_TRUE(remove(entry("c", 8082, "10.8.0.2", "virbr1")));
+  ASSERT_TRUE(run_until([&] { return kernel.link("virbr1")->route_localnet == 0; }));
+  EXPECT_TRUE(kernel.tables.own) << "a connection is translated still";
+  kernel.flows[0].phase = TrackedFlow::Phase::over;
+  ASSERT_TRUE(run_until([&] { return !kernel.tables.own; }));
+  EXPECT_EQ(kernel.tables.guard, "");
+  EXPECT_EQ(kernel.link("virbr0")->route_localnet, 0);
+  EXPECT_THAT(losses, IsEmpty());
+
+  ASSERT_TRUE(add(entry("a", 8080)));
+  EXPECT_TRUE(kernel.tables.own);
+  EXPECT_NE(kernel.tables.guard, "");
+}
+
 TEST_F(NftablesTest, CutEndsExactlyItsConnections) {
   start();
   const std::array entries{entry("a", 8080), entry("b", 8081), entry("a", 8082, "10.9.0.3")};
