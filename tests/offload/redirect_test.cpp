@@ -337,8 +337,11 @@ TEST_F(RedirectTest, TellsNeitherCutsNorWhatIsOver) {
   Fd cut_off = connecting(silent);
   cut("a/silent");
   EXPECT_EQ(pending_error(cut_off), ECONNABORTED);
-  Fd outlives = connecting(silent);
-  ASSERT_TRUE(offload.apply({&silent.entry, 1}, {}));
+  Forward over = make_forward(place, "a/over");
+  over.entry.guest = endpoint("10.9.0.99", 80);
+  add(over);
+  Fd outlives = connecting(over);
+  ASSERT_TRUE(offload.apply({&over.entry, 1}, {}));
   outlives.reset();
   const Connection ended = connection(add("127.0.0.1", "10.9.0.3", "a/served"));
   cut("a/served");
