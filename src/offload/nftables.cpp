@@ -48,6 +48,7 @@ Result<void> NftablesOffload::start(Events events) {
       [this](const std::optional<std::set<std::string>>& names) { links_changed(names); });
   if (!watched) return watched;
   events_ = std::move(events);
+  started_ = true;
   host_ = *std::move(host);
   if (auto placed = put_in_place(); !placed) {
     (void)host_->nft->run(nft_remove_guard_table());
@@ -71,9 +72,13 @@ Result<void> NftablesOffload::admits(const OffloadEntry& entry) const {
 
 Result<void> NftablesOffload::apply(std::span<const OffloadEntry> gone,
                                     std::span<const OffloadEntry> added) {
-  if (!host_) return Unexpected(ErrorCode::failed, "the nftables offload is not started");
+  if (!started_) return Unexpected(ErrorCode::failed, "the nftables offload is not started");
   for (const OffloadEntry& entry : added)
     if (auto admitted = admits(entry); !admitted) return admitted;
+  if (!host_) {
+    if (added.empty()) return {};
+    if (auto again = start(events_); !again) return again;
+  }
   auto change = entries_.plan(gone, added);
   if (!change) return Unexpected(std::move(change).error());
   if (!in_place_) {
@@ -306,7 +311,10 @@ void NftablesOffload::sweep() {
     at = settled && !needed.contains(at->first) ? gone_.erase(at) : std::next(at);
   }
   // The host need not track connections for nothing.
-  if (gone_.empty() && entries_.empty()) return take_down();
+  if (gone_.empty() && entries_.empty()) {
+    take_down();
+    return host_.reset();
+  }
   if (!gone_.empty()) sweep_later(host_->sweep);
   if (const auto set = set_links(); !set) lose(set.error().message);
 }

@@ -80,7 +80,8 @@ class NftablesOffload final : public KernelOffload {
 
   const OpenHost open_;
   Events events_;
-  std::optional<NftHost> host_;  // from start() on
+  bool started_ = false;
+  std::optional<NftHost> host_;  // from start() on, while anything needs it
   bool in_place_ = false;
   std::string guard_;  // as it looks while nobody touched it
   NftEntries entries_;
