@@ -42,7 +42,7 @@ struct Guest {
   std::optional<SshState> state;
   std::map<AgentEndpoint, SshTunnel> tunnels;
   std::map<AgentEndpoint, std::string> refusals;
-  std::map<TunnelTarget, std::string> shown;  // of ends(), when last looked at
+  std::map<TunnelTarget, std::string> shown;  // of ends() and refusals(), when last looked at
 };
 
 std::vector<RelayEndpoint> destinations_of(const TunnelOrder& order) {
@@ -301,6 +301,7 @@ class SshTunnels::Implementation {
       guest->refusals.erase(refused.target);
     else
       guest->refusals.insert_or_assign(refused.target, refused.reason);
+    changed(refused.uuid);
   }
   template <typename Other>
   void take(Other&) {
@@ -342,8 +343,11 @@ class SshTunnels::Implementation {
 
   std::map<TunnelTarget, std::string> shown(const Guest& guest) const {
     std::map<TunnelTarget, std::string> texts;
-    for (const auto& [target, end] : ends(guest))
-      texts.emplace(target, end ? text(*end) : "- " + end.error().message);
+    for (const auto& [target, end] : ends(guest)) {
+      std::string& said = texts[target] = end ? text(*end) : "- " + end.error().message;
+      if (const auto told = guest.refusals.find(endpoint_of(target)); told != guest.refusals.end())
+        said += " - " + told->second;
+    }
     return texts;
   }
 

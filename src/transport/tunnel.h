@@ -58,7 +58,8 @@ class TunnelLayer {
  public:
   struct Observer {
     virtual ~Observer() = default;
-    // ends() of this domain says something else than before. Never inside a call of the layer.
+    // ends() or refusals() of this domain say something else than before. Never inside a call of
+    // the layer.
     virtual void tunnels_changed(Transport kind, const std::string& uuid) = 0;
   };
 
