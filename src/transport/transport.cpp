@@ -117,7 +117,7 @@ Result<Route> TunnelTransport::route(const GuestReach& guest,
   const auto wanted = target(guest, forward);
   if (!wanted) return Unexpected(wanted.error());
   const TunnelReach& tunnels = reach(guest);
-  if (!tunnels.missing.empty()) return lacks(tunnels.missing);
+  if (!tunnels.missing.empty()) return Unexpected(ErrorCode::invalid_argument, tunnels.missing);
   const auto being_laid = std::string(text(kind())) + " is being set up";
   if (!tunnels.ends) return lacks(being_laid);
   const auto end = tunnels.ends->find(*wanted);
@@ -162,7 +162,9 @@ std::string RouteChoice::missing() const {
   std::string failed;
   std::string absent;
   for (const Rejection& rejection : rejected) {
-    std::string& list = rejection.reason.code == ErrorCode::failed ? failed : absent;
+    const ErrorCode code = rejection.reason.code;
+    const bool news = code == ErrorCode::failed || code == ErrorCode::invalid_argument;
+    std::string& list = news ? failed : absent;
     list += (list.empty() ? "" : "; ") + rejection.reason.message;
   }
   return failed.empty() ? absent : failed;
