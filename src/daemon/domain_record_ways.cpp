@@ -45,6 +45,7 @@ TunnelOrder DomainRecord::tunnel_order(const TunnelTransport& way, Ways ways,
   for (const GuestInterface& interface : snapshot_.interfaces)
     if (!by_ssh && interface.type == "user" && interface.backend.empty())
       order.user_nets.push_back(interface.alias);
+  const bool agent_may_answer = agent_ == AgentState::absent && agent_word_ == agent_connecting;
   for (const SingleForward& single : wanted_) {
     const bool admitted =
         single.spec.transport == Transport::automatic || single.spec.transport == way.kind();
@@ -52,8 +53,9 @@ TunnelOrder DomainRecord::tunnel_order(const TunnelTransport& way, Ways ways,
     const auto target = way.target(reached, single.spec);
     if (!target) continue;
     const auto is_better = [&](const Hop& hop) { return hop.transport != way.kind(); };
-    if (way.last_resort() &&
-        std::ranges::any_of(choose_route(ways, policy, reached, single.spec).route, is_better))
+    if (way.last_resort() && single.spec.transport == Transport::automatic &&
+        (agent_may_answer ||
+         std::ranges::any_of(choose_route(ways, policy, reached, single.spec).route, is_better)))
       continue;
     order.targets.insert(*target);
   }

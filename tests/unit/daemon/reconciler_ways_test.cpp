@@ -310,6 +310,21 @@ TEST_F(ReconcilerWays, AUserNetworkIsTheLastResort) {
   EXPECT_TRUE(usernet.orders.at("web-uuid").targets.empty());
 }
 
+TEST_F(ReconcilerWays, AUserNetworkIsNotAskedForBeforeTheAgentIs) {
+  FakeTunnels usernet(Transport::usernet);
+  reconciler.use_tunnels(usernet);
+  reconciler.use_agent_directory("/nonexistent");
+  const std::string pinned = R"(<forward guest-port="81" host-port="8081" transport="usernet"/>)";
+  DomainSnapshot domain = running(simple_ + pinned);
+  domain.interfaces = {{"52:54:00:00:00:01", "user", "", "", "net0", ""}};
+  reconciler.resynced({domain});
+  const auto targets = [&] { return usernet.orders.at("web-uuid").targets.size(); };
+  EXPECT_EQ(targets(), 1u);
+  for (int turns = 0; turns < 1000 && targets() == 1; ++turns)
+    g_main_context_iteration(nullptr, TRUE);
+  EXPECT_EQ(targets(), 2u) << "nobody answers there";
+}
+
 TEST_F(ReconcilerWays, PasstSaysWhyItCannotBeUsed) {
   DomainSnapshot domain = running(simple_);
   domain.interfaces = {{"52:54:00:00:00:01", "user", "", "", "net0", "passt"}};
