@@ -49,6 +49,9 @@ struct BindFailure {
   std::int64_t next_try = 0;  // Unix time, seconds
 };
 
+// Why an agent is absent, in a word: it has been asked for the first time and has not answered.
+inline constexpr std::string_view agent_connecting = "connecting";
+
 class DomainRecord {
  public:
   using Ways = std::span<const std::unique_ptr<TransportWay>>;

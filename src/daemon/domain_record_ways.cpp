@@ -30,6 +30,7 @@ Result<SshAccount> ssh_account(const std::optional<SshDefinition>& given, const 
 }
 
 bool DomainRecord::awaits_better() const {
+  if (agent_ == AgentState::absent && agent_word_ == agent_connecting) return true;
   return better_awaited_ && (agent_ == AgentState::absent || live_.definitions.ssh);
 }
 

@@ -70,7 +70,7 @@ void Reconciler::watch_agent(DomainRecord& record) {
     return record.set_agent(AgentState::no_device);
   }
   if (record.agent() == AgentState::no_device)
-    record.set_agent(AgentState::absent, "connecting", "it has not answered yet");
+    record.set_agent(AgentState::absent, std::string(agent_connecting), "it has not answered yet");
   if (relay_ && record.agent() == AgentState::present)
     relay_->guest_wants(uuid, record.wants_udp());
   guests_.watch(uuid, *agent);

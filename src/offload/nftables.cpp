@@ -48,13 +48,13 @@ Result<void> NftablesOffload::start(Events events) {
       [this](const std::optional<std::set<std::string>>& names) { links_changed(names); });
   if (!watched) return watched;
   events_ = std::move(events);
-  started_ = true;
   host_ = *std::move(host);
   if (auto placed = put_in_place(); !placed) {
     (void)host_->nft->run(nft_remove_guard_table());
     host_.reset();
     return placed;
   }
+  started_ = true;
   return {};
 }
 

@@ -164,7 +164,9 @@ std::string RouteChoice::missing() const {
   std::string failed;
   std::string absent;
   for (const Rejection& rejection : rejected) {
-    std::string& list = rejection.reason.code == ErrorCode::failed ? failed : absent;
+    const ErrorCode code = rejection.reason.code;
+    const bool news = code == ErrorCode::failed || code == ErrorCode::invalid_argument;
+    std::string& list = news ? failed : absent;
     list += (list.empty() ? "" : "; ") + rejection.reason.message;
   }
   return failed.empty() ? absent : failed;

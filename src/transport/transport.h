@@ -60,7 +60,8 @@ class TransportWay {
   virtual ~TransportWay() = default;
   virtual Transport kind() const = 0;
   // An error says, in words for people, what is missing: NotSupported where the domain has nothing
-  // of the kind, Failed where it has and that does not serve (yet).
+  // of the kind, InvalidArgument where what it has can never serve, Failed where that does not
+  // (yet).
   virtual Result<Route> route(const GuestReach& guest, const ForwardDefinition& forward) const = 0;
 };
 

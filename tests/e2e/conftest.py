@@ -82,6 +82,7 @@ def _guests(request, libvirtd, running):
                 print(f"--- console of {one.name}\n{one.console()}")
             closing.callback(one.close)
     if running is not None and running.running:
+        running.end_idle_ssh()
         leaks.check(idle)
 
 

@@ -14,6 +14,16 @@ from . import wait
 AGENT = "/usr/sbin/virt-forward-guest"
 DIRECTORY = "/run/lab/agents"
 SERVE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "serve.py")
+# The block data of guest-image.
+DATA = r"""#!/bin/sh
+printf 'Content-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n' $((QUERY_STRING * 1048576))
+exec python3 -c '
+import sys
+block = b"".join(b"%07d\n" % number for number in range(131070))
+for number in range(int(sys.argv[1])):
+    sys.stdout.buffer.write(b"%015d\n" % number + block)
+' "$QUERY_STRING"
+"""
 DAEMON_OPTIONS = ("--agent-directory", DIRECTORY)
 
 
@@ -49,6 +59,7 @@ class StandIn:
 
     def __init__(self, uuid, name="guest"):
         self.path = f"{DIRECTORY}/{uuid}"
+        self._name = name
         self._namespace = f"vf-{name}"
         self._log = f"/run/lab/{name}.agent.log"
         self._agent = None
@@ -85,14 +96,35 @@ class StandIn:
         self._services.append(service)
         return service
 
+    def stop_services(self):
+        """Ends all that serve() and serve_web() started, and their connections."""
+        for service in self._services:
+            if isinstance(service, Service):
+                service.close()
+            else:
+                service.kill()
+                service.wait(10)
+        self._services.clear()
+
+    def serve_web(self, port=80):
+        """The web server of a lab guest of this name (see guest-image), as far as Transfer needs it."""
+        root = f"/run/lab/www-{self._name}"
+        os.makedirs(f"{root}/cgi-bin", exist_ok=True)
+        for path, text in (("index.html", f"virt-forward lab guest {self._name}\n"), ("cgi-bin/data", DATA)):
+            with open(f"{root}/{path}", "w", encoding="ascii") as file:
+                file.write(text)
+            os.chmod(f"{root}/{path}", 0o755)
+        server = subprocess.Popen(self._inside("busybox", "httpd", "-f", "-h", root, "-p", str(port)))
+        self._services.append(server)
+        wait.until(lambda: f":{port} " in self.run("ss", "-Hltn").stdout, "the web server listens", 10)
+
     def log(self):
         with contextlib.suppress(FileNotFoundError), open(self._log, encoding="utf-8", errors="replace") as file:
             return file.read()
         return ""
 
     def close(self):
-        for service in self._services:
-            service.close()
+        self.stop_services()
         if self._agent is not None:
             self.kill_agent(signal.SIGTERM)
         subprocess.run(["ip", "netns", "delete", self._namespace], check=True)

@@ -13,6 +13,7 @@ from . import host, wait
 DAEMON = "/usr/sbin/virt-forwardd"
 CLI = "/usr/bin/virt-forward"
 RELAY = "virt-forward-relay"
+SSH = "virt-forward-ssh"
 LOG = "/run/lab/virt-forwardd.log"
 SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "leak-suppressions")
 SANITIZER_MARKS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
@@ -32,11 +33,11 @@ class Cli:
 class Daemon:
     """virt-forwardd as root on qemu:///system, without systemd: it starts its relay by itself.
 
-    stop() also ends the relay, as stopping virt-forward.target would.
+    stop() also ends the relay and virt-forward-ssh, as stopping virt-forward.target would.
     """
 
     def __init__(self, *arguments):
-        self._arguments = arguments
+        self.arguments = arguments
         self._process = None
 
     @property
@@ -60,7 +61,7 @@ class Daemon:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, open(LOG, "ab") as log:
             notify.bind(path)
             notify.settimeout(0.2)
-            self._process = subprocess.Popen([DAEMON, *self._arguments], stdin=subprocess.DEVNULL, stdout=log,
+            self._process = subprocess.Popen([DAEMON, *self.arguments], stdin=subprocess.DEVNULL, stdout=log,
                                              stderr=log, env=dict(os.environ, NOTIFY_SOCKET=path,
                                                                 LSAN_OPTIONS=f"suppressions={SUPPRESSIONS}"))
 
@@ -97,11 +98,27 @@ class Daemon:
             os.kill(pid, number)
         wait.until(lambda: not any(host.alive(pid) for pid in pids), "the relay has ended")
 
+    @staticmethod
+    def ssh_pids():
+        return host.processes(SSH)
+
+    @staticmethod
+    def end_idle_ssh():
+        """Ends virt-forward-ssh once it has no guest any more, as it would itself half a minute later."""
+        wait.until(lambda: not host.processes("ssh"), "no ssh runs", 10)
+        pids = Daemon.ssh_pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        wait.until(lambda: not any(host.alive(pid) for pid in pids), "virt-forward-ssh has ended")
+
     def stop(self):
-        """Ends daemon and relay. The daemon's exit status must be 0."""
+        """Ends daemon, relay and virt-forward-ssh. The daemon's exit status must be 0."""
         status = self.kill(signal.SIGTERM) if self.running else 0
         if self.relay_pids():
             self.kill_relay(signal.SIGTERM)
+        for pid in self.ssh_pids():
+            os.kill(pid, signal.SIGTERM)
+        wait.until(lambda: not self.ssh_pids(), "virt-forward-ssh has ended")
         assert status == 0, f"virt-forwardd ended with {status} on SIGTERM"
 
     @staticmethod

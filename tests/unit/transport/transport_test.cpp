@@ -145,6 +145,7 @@ TEST(SshTransport, BeginsWhereItsTunnelDoes) {
   EXPECT_THAT(texts(*SshTransport().route(reach, forward_to(80))), ElementsAre("unix:/run/x/80"));
   reach.ssh.missing = Error{ErrorCode::not_allowed, "the key \"lab\" is not in the host policy"};
   EXPECT_THAT(SshTransport().route(reach, forward_to(80)).error().message, HasSubstr("lab"));
+  EXPECT_EQ(SshTransport().route(reach, forward_to(80)).error().code, ErrorCode::invalid_argument);
 }
 
 TEST(SshTransport, ReachesSocketsAndOwnAddressesButNoDatagrams) {
