@@ -14,7 +14,7 @@ def _ip(prefix):
 # By name; each on a bridge of its own, and none routes to another.
 NETWORKS = {
     "second": f"<forward mode='nat'/><bridge name='virbr2' stp='off' delay='0'/>{_ip('192.168.126')}",
-    "six": "<bridge name='virbr6' stp='off' delay='0'/><dns enable='no'/><ip family='ipv6' address='fd00:6::1' prefix='64'/>",
+    "six": "<bridge name='virbr6' stp='off' delay='0'/><ip family='ipv6' address='fd00:6::1' prefix='64'/>",
     "routed": f"<forward mode='route'/><bridge name='virbr3' stp='off' delay='0'/>{_ip('192.168.127')}",
     "open": f"<forward mode='open'/><bridge name='virbr4' stp='off' delay='0'/>{_ip('192.168.128')}",
 }
