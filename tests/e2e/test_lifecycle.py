@@ -110,6 +110,8 @@ def test_suspend_save_and_managed_save(daemon, guest, connection):
         before.say()
         web.domain.suspend()
         assert web.state()[0] == libvirt.VIR_DOMAIN_PAUSED
+        # past the relay nobody would let a client in and wait
+        daemon.wait_forward(name="echo", offload="none")
         with Echo(port, "::1") as meanwhile:
             assert daemon.wait_forward(name="echo")["host"]["port"] == port
             web.domain.resume()

@@ -409,7 +409,7 @@ TEST_F(ReconcilerWays, ALastResortWaitsForWhatMayBeBetter) {
   FakeTunnels usernet(Transport::usernet);
   reconciler.use_tunnels(usernet);
   DomainSnapshot domain = running(
-      simple_ + account + R"(<forward guest-port="81" host-port="8081" transport="usernet"/>)");
+      simple_ + R"(<forward guest-port="81" host-port="8081" transport="usernet"/>)" + account);
   domain.interfaces = {{"52:54:00:00:00:01", "user", "", "", "net0", ""}};
   reconciler.resynced({domain});
   ASSERT_EQ(usernet.orders.at("web-uuid").targets.size(), 1u) << "asked for by name";

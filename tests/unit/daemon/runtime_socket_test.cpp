@@ -55,7 +55,7 @@ bool has_waiter(int locked) {
 // Between finding a file stale and listening in its place nobody else may find it stale.
 TEST_F(RuntimeSocketTest, OneAtATimeLooksForAStaleFile) {
   leave_stale_file();
-  const Fd other(open(directory.root().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Fd other(open((directory.root() + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   ASSERT_EQ(flock(other.get(), LOCK_EX), 0);
   std::atomic<bool> done = false;
   Result<RuntimeSocket> second = RuntimeSocket();
