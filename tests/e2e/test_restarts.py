@@ -67,10 +67,10 @@ def test_libvirtd(daemon, web, libvirtd, transfer):
     assert_goes_on(transfer)
     assert echo_port(daemon) == port
     # and it hears of changes again
-    web.set_forwards("<forward name='web' guest-port='80' host-port='8080'/><forward name='echo' guest-port='7'/>"
+    web.set_forwards("<forward name='web' guest-port='80' host-port='8080' offload='none'/><forward name='echo' guest-port='7' offload='none'/>"
                      "<forward name='new' guest-port='80' host-port='8081'/>")
     assert_served(8081, "web")
-    web.set_forwards("<forward name='web' guest-port='80' host-port='8080'/><forward name='echo' guest-port='7'/>")
+    web.set_forwards("<forward name='web' guest-port='80' host-port='8080' offload='none'/><forward name='echo' guest-port='7' offload='none'/>")
     wait_refused(8081)
     assert echo_port(daemon) == port
 
@@ -98,7 +98,7 @@ def test_daemon(daemon, web, transfer, number):
     # the restarted daemon owns what it found
     Cli("remove", "web", "web")
     wait_refused(8080)
-    web.set_forwards("<forward name='web' guest-port='80' host-port='8080'/><forward name='echo' guest-port='7'/>")
+    web.set_forwards("<forward name='web' guest-port='80' host-port='8080' offload='none'/><forward name='echo' guest-port='7' offload='none'/>")
     assert_served(8080, "web")
     assert echo_port(daemon) == port
 
@@ -215,7 +215,7 @@ def test_definition_changed_while_the_daemon_was_down(daemon, web):
     with Echo(port) as echo:
         echo.say()
         daemon.kill()
-        web.set_forwards("<forward name='web' guest-port='80' host-port='8090'/><forward name='echo' guest-port='7'/>",
+        web.set_forwards("<forward name='web' guest-port='80' host-port='8090' offload='none'/><forward name='echo' guest-port='7' offload='none'/>",
                          BOTH)
         daemon.start()
         assert_served(8090, "web")
@@ -227,7 +227,7 @@ def test_definition_changed_while_the_daemon_was_down(daemon, web):
         wait_refused(8090, port)
         assert echo.ended() == "reset"
     daemon.kill()
-    web.set_forwards("<forward name='web' guest-port='80' host-port='8080'/><forward name='echo' guest-port='7'/>", BOTH)
+    web.set_forwards("<forward name='web' guest-port='80' host-port='8080' offload='none'/><forward name='echo' guest-port='7' offload='none'/>", BOTH)
     daemon.start()
     assert_served(8080, "web")
 
