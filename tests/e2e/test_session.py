@@ -15,7 +15,7 @@ import pytest
 
 from lab import guest as guests
 from lab import host, programs, wait
-from lab.transfer import LOOPBACK, answer, refused, wait_refused
+from lab.transfer import LOOPBACK, refused, wait_refused
 
 DOMAIN = """
 <domain type='qemu'>

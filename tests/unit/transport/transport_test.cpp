@@ -143,7 +143,8 @@ TEST(SshTransport, BeginsWhereItsTunnelDoes) {
               HasSubstr("Permission denied"));
   ends.at(target) = RelayEndpoint(UnixEndpoint{"/run/x/80"});
   EXPECT_THAT(texts(*SshTransport().route(reach, forward_to(80))), ElementsAre("unix:/run/x/80"));
-  reach.ssh.missing = Error{ErrorCode::invalid_argument, "the key \"lab\" is not in the host policy"};
+  reach.ssh.missing =
+      Error{ErrorCode::invalid_argument, "the key \"lab\" is not in the host policy"};
   EXPECT_THAT(SshTransport().route(reach, forward_to(80)).error().message, HasSubstr("lab"));
   EXPECT_EQ(SshTransport().route(reach, forward_to(80)).error().code, ErrorCode::invalid_argument);
 }
