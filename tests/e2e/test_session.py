@@ -364,7 +364,6 @@ def test_a_hook_wakes_the_daemon(user):
         user.virsh("start", "mine", "--paused")
         wait.until(lambda: not refused(8080), "the forward is there")
         [pid] = user.processes("virt-forwardd")
-        assert answer(8080) == "reset"
         user.virsh("destroy", "mine")
         activation.wait_ended(1)
         assert refused(8080)
@@ -405,4 +404,4 @@ def test_who_nobody_wakes_stays_for_domains_that_are_off(user):
         end(watch.pid, signal.SIGINT)
     assert user.daemon.wait(30) == 0
     user.wait_gone()
-    assert os.listdir(f"{user.runtime}/virt-forward") == []
+    assert os.listdir(f"{user.runtime}/virt-forward") == ["lock"]

@@ -79,8 +79,9 @@ class Daemon:
 
     def wait_connected(self, deadline=15.0):
         """Until it has read all domains and has its relay: what it opens for good it has then opened."""
-        wait.until(lambda: "connected to libvirt" in self.log() and self.relay_pids(),
-                   "virt-forwardd is connected to libvirt and has a relay", deadline)
+        wait.until(lambda: all(said in self.log() for said in ("connected to libvirt", "offload=redirect"))
+                   and self.relay_pids(),
+                   "virt-forwardd is connected to libvirt and to a relay", deadline)
         self.forwards()  # the turn of its loop in which it wrote that is over
 
     def kill(self, number=signal.SIGKILL):
