@@ -89,7 +89,7 @@ class SshTunnels::Implementation {
   void order(TunnelOrder order) {
     // What is connected may still be in use; the domain's end is told by forget().
     if (order.targets.empty() && !guests_.contains(order.uuid)) return;
-    if (order.run == 0 || !order.ssh) return forget(order.uuid);
+    if (order.targets.empty() && !order.ssh) return forget(order.uuid);
     Guest& guest = guests_[order.uuid];
     if (guest.order == order) return;
     guest.order = std::move(order);
