@@ -58,8 +58,8 @@ class KernelOffload {
   virtual ~KernelOffload() = default;
   virtual Offload kind() const = 0;
 
-  // Gets ready, once, before the first apply(). An error says why it cannot work on this host with
-  // these privileges: nothing has been changed then.
+  // Gets ready, before the first apply(); the owner calls it once. An error says why it cannot work
+  // on this host with these privileges: nothing has been changed then.
   virtual Result<void> start(Events events) = 0;
 
   // By what is left, which has to be held by somebody else by then, a process that comes after this
