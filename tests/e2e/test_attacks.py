@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import glob
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -428,11 +429,20 @@ def host_services(ports):
     return services
 
 
-def nothing_left_of(address):
-    """Of forwards to this address, in the kernel."""
+def left_of(address):
+    """What the kernel still has of forwards to this address: elements and connections."""
     flows = subprocess.run(["conntrack", "-L", "-p", "tcp", "--orig-dst", "127.0.0.1"], capture_output=True, text=True,
                            check=True).stdout
-    return address not in table() and not any(address in line and "ESTABLISHED" in line for line in flows.splitlines())
+    whole = re.compile(rf"(?<![0-9.]){re.escape(address)}(?![0-9])")
+    return [line.strip() for line in table().splitlines() + flows.splitlines()
+            if whole.search(line) and ("ESTABLISHED" in line or "tcp" not in line)]
+
+
+def nothing_left_of(address):
+    left = left_of(address)
+    if left:
+        raise OSError(str(left))  # not yet; the wait's end tells of it
+    return True
 
 
 @pytest.mark.parametrize("end", ["daemon alive", "daemon killed", "daemon and relay killed"])
@@ -467,7 +477,7 @@ def test_a_service_that_comes_after_the_domain(daemon, sibling, end):
         for port in ports:
             assert http_get(port) == HostService.PAGE
         wait.until(lambda: not daemon.forwards("sibling"), "the sibling's forwards are gone")
-        wait.until(lambda: nothing_left_of(address), "nothing of them is left in the kernel", 3)
+        wait.until(lambda: nothing_left_of(address), "nothing of them is left in the kernel", 10)
     for client, (_, offload) in zip(clients, FORWARDS["sibling"].values()):
         # What a killed daemon had redirected, no other can tell from a connection to the guest itself: it ends by
         # what TCP makes of a guest that is gone.

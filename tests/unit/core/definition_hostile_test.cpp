@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <time.h>
 
 #include <chrono>
 
@@ -164,7 +165,13 @@ TEST(HostileDefinitions, ForwardsAndRulesAreBounded) {
   EXPECT_EQ(rules.errors[0].text(), "line 1: <rule>: one too many; allowed are 1024");
 }
 
-// A megabyte of the most expensive input known. The bound is generous: sanitizers, busy machines.
+std::chrono::nanoseconds processor_time() {
+  timespec spent{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+  return std::chrono::seconds(spent.tv_sec) + std::chrono::nanoseconds(spent.tv_nsec);
+}
+
+// A megabyte of the most expensive input known. The bound is generous, for sanitizers.
 TEST(HostileDefinitions, TakeNoTime) {
   std::string attributes;
   for (int number = 0; attributes.size() < 1000000; ++number)
@@ -172,11 +179,11 @@ TEST(HostileDefinitions, TakeNoTime) {
   std::string newlines = "<forwards>";
   while (newlines.size() < 1000000)
     newlines += "<forward\n\n\n\nx='' y='' z=''/>";
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = processor_time();
   parse_definitions("<forwards><forward" + attributes + "/></forwards>");
   parse_definitions(newlines + "</forwards>");
   parse_definitions("<forwards>" + repeated("<forward guest-port='1'/>", 40000) + "</forwards>");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_LT(processor_time() - start, std::chrono::seconds(60));
 }
 
 }  // namespace

@@ -17,7 +17,8 @@
 namespace vf {
 namespace {
 
-constexpr std::chrono::seconds patience{10};
+constexpr std::chrono::seconds patience{60};
+constexpr int call_timeout_ms = 55'000;
 
 struct Waiting {
   bool done = false;
@@ -139,7 +140,7 @@ CallAnswer call(const Ref<GDBusConnection>& connection, const std::string& path,
   const bool bus = g_dbus_connection_get_unique_name(connection.get()) != nullptr;
   g_dbus_connection_call(
       connection.get(), bus ? bus_name : nullptr, path.c_str(), interface, method, arguments,
-      nullptr, G_DBUS_CALL_FLAGS_NONE, -1, nullptr,
+      nullptr, G_DBUS_CALL_FLAGS_NONE, call_timeout_ms, nullptr,
       [](GObject* source, GAsyncResult* result, gpointer data) {
         auto* state = static_cast<Waiting*>(data);
         state->value =

@@ -9,7 +9,7 @@
 namespace vf::test {
 
 // Runs the default main context until `condition` holds; false when it did not within `seconds`.
-inline bool run_until(const std::function<bool()>& condition, unsigned seconds = 10) {
+inline bool run_until(const std::function<bool()>& condition, unsigned seconds = 30) {
   bool expired = false;
   GSource* timer = g_timeout_source_new_seconds(seconds);
   g_source_set_callback(

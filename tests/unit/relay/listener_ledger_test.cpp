@@ -77,14 +77,14 @@ TEST(ListenerLedger, ManyChangesOfOneSocketAreOne) {
   ledger.begin();
   ledger.complete(0);
   told(ledger);
-  for (int i = 0; i < 100'000; ++i) {
+  for (int i = 0; i < 20'000; ++i) {
     ledger.listens(listener(80, std::to_string(i)));
     if (i % 3 == 0) ledger.gone(key(80));
   }
   ledger.listens(listener(80, "last"));
   EXPECT_EQ(told(ledger), (Told{"+80 last", "synced"}));
   // What came and went untold leaves nothing.
-  for (int i = 0; i < 100'000; ++i) {
+  for (int i = 0; i < 20'000; ++i) {
     ledger.listens(listener(81));
     ledger.gone(key(81));
   }
@@ -115,7 +115,7 @@ TEST(ListenerLedger, IsBoundedWhateverComes) {
   ListenerLedger ledger;
   ledger.begin();
   ledger.complete(0);
-  for (unsigned round = 0; round < 20; ++round) {
+  for (unsigned round = 0; round < 4; ++round) {
     for (unsigned port = 1; port <= 65535; ++port) {
       ledger.listens(listener(port));
       if (round % 2 == 0) ledger.gone(key(port));

@@ -23,7 +23,7 @@
 
 namespace vf::test {
 
-inline constexpr int deadline_seconds = 20;
+inline constexpr int deadline_seconds = 30;
 
 inline void set_deadline(int fd) {
   const timeval deadline{deadline_seconds, 0};

@@ -151,7 +151,7 @@ TEST(SshWire, OutOfRangeNumbersAreRejected) {
 TEST(SshWire, RandomDamageNeverBreaksTheDecoder) {
   std::mt19937 random(1);
   const auto whole = encode_ssh_message(sample());
-  for (int round = 0; round < 20'000; ++round) {
+  for (int round = 0; round < 5'000; ++round) {
     auto bytes = whole;
     for (unsigned i = 0; i <= random() % 3; ++i)
       bytes[random() % bytes.size()] = static_cast<std::uint8_t>(random());

@@ -12,6 +12,9 @@ from lab import ssh, wait
 from lab.transfer import refused, wait_http
 
 UNITS = ("virt-forwardd.service", "virt-forward-relay.service")
+# All that the target takes with it; systemctl waits for the target alone.
+PARTS = (*UNITS, "virt-forward-ssh.service", "virt-forwardd.socket", "virt-forward-relay.socket",
+         "virt-forward-ssh.socket")
 
 
 def systemctl(*arguments):
@@ -36,12 +39,17 @@ def listed():
     return output("virt-forward", "list")
 
 
+def stop():
+    systemctl("stop", "virt-forward.target")
+    wait.until(lambda: {shown(unit, "ActiveState") for unit in PARTS} == {"inactive"}, "all of it is stopped")
+
+
 @pytest.fixture
 def target():
     systemctl("start", "virt-forward.target")
     yield
-    systemctl("stop", "virt-forward.target")
-    for unit in UNITS:
+    stop()
+    for unit in (*UNITS, "virt-forward-ssh.service"):
         print(f"--- {unit}\n{journal(unit)}")
 
 
@@ -69,9 +77,7 @@ def test_starts_and_serves(target, guest):
         assert client.makefile("rb").read().endswith(b"virt-forward lab guest guest\n")
     assert shown("virt-forward-relay.service", "MainPID") == relay
 
-    # systemctl waits for the target only, whose parts go with it
-    systemctl("stop", "virt-forward.target")
-    wait.until(lambda: all(shown(unit, "ActiveState") == "inactive" for unit in UNITS), "both services are stopped")
+    stop()
     assert refused(8080)
     assert "virt_forward" not in output("nft", "list", "ruleset")
     assert output("sysctl", "-n", "net.ipv4.conf.virbr0.route_localnet") == "0\n"
@@ -91,7 +97,6 @@ def test_ssh_is_started_when_it_is_wanted(target):
     status = os.stat("/run/virt-forward-ssh")
     assert (status.st_mode & 0o7777, grp.getgrgid(status.st_gid).gr_name) == (0o750, "virt-forward")
     client.close()
-    systemctl("stop", "virt-forward.target")
-    wait.until(lambda: shown("virt-forward-ssh.service", "ActiveState") == "inactive", "ssh's service is stopped")
+    stop()
     assert shown("virt-forward-ssh.service", "Result") == "success"
     assert not os.path.exists("/run/virt-forward-ssh") and not os.path.exists("/run/virt-forward/ssh.sock")
