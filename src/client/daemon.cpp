@@ -317,7 +317,8 @@ Result<DaemonStatistics> Daemon::statistics() const {
   GVariantIter* lanes = nullptr;
   g_variant_get(reply->get(), "(@a{st}a(stta(tt)))", &told, &lanes);
   const Ref<GVariant> figures = adopt(told);
-  DaemonStatistics statistics{figure(told, "connections-refused"), figure(told, "datagrams-lost"),
+  DaemonStatistics statistics{figure(told, "connections-refused"),
+                              figure(told, "datagrams-lost"),
                               figure(told, "guest-reports-slowed"),
                               figure(told, "guest-ports-left-out"),
                               {}};

@@ -128,7 +128,8 @@ class RelayClient::Implementation {
           receive(bytes, std::move(fds));
         },
         [this](const std::string& reason) { lost(reason); }, nullptr, nullptr);
-    send(RelayHello{relay_protocol_version, relay_capabilities, static_cast<std::uint32_t>(getpid())});
+    send(RelayHello{relay_protocol_version, relay_capabilities,
+                    static_cast<std::uint32_t>(getpid())});
     deadline_ = after(hello_timeout, [this] { lost("it does not answer"); });
   }
 

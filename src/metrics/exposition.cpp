@@ -81,13 +81,12 @@ void add_forwards(Metrics& metrics, const Snapshot& snapshot, Detail detail) {
     const ForwardView& view = forward.view;
     Labels labels = place(detail, view.domain, view.id);
     labels = with(std::move(labels), "state", text(view.state));
-    labels =
-        with(std::move(labels), "transport", view.transport ? text(*view.transport) : "none");
+    labels = with(std::move(labels), "transport", view.transport ? text(*view.transport) : "none");
     labels = with(std::move(labels), "offload", text(view.offload));
     ++forwards[std::move(labels)];
   }
-  add_counts(metrics, "forwards",
-             "Forwards by state and by the way on which they reach the guest", forwards);
+  add_counts(metrics, "forwards", "Forwards by state and by the way on which they reach the guest",
+             forwards);
 
   Counts ports;
   for (const PortView& port : snapshot.ports)

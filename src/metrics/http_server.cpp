@@ -89,12 +89,12 @@ Result<HttpServer> HttpServer::start(Listening listening, std::function<std::str
   const std::string name = listening.name;
   std::unique_ptr<State> state(
       new State{listening.tcp, std::move(listening.file), std::move(text)});
-  state->daemon = MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &State::handle, state.get(),
-      MHD_OPTION_LISTEN_SOCKET, listening.socket.get(), MHD_OPTION_CONNECTION_LIMIT,
-      max_connections, MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, request_memory, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-      MHD_OPTION_END);
+  state->daemon =
+      MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &State::handle,
+                       state.get(), MHD_OPTION_LISTEN_SOCKET, listening.socket.get(),
+                       MHD_OPTION_CONNECTION_LIMIT, max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                       idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, request_memory,
+                       MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
   if (!state->daemon) return Unexpected(system_error(errno, "serve " + name));
   (void)listening.socket.release();  // the daemon's
   return HttpServer(std::move(state));

@@ -19,8 +19,9 @@ constexpr mode_t socket_mode = 0660;
 
 Unexpected not_loopback(const std::string& name) {
   return Unexpected(ErrorCode::not_allowed,
-                    name + " is not a loopback address: metrics are for this host; have a reverse "
-                           "proxy in front of the unix socket ask who may see them from elsewhere");
+                    name +
+                        " is not a loopback address: metrics are for this host; have a reverse "
+                        "proxy in front of the unix socket ask who may see them from elsewhere");
 }
 
 Result<Endpoint> parse_endpoint(const std::string& place) {
@@ -53,9 +54,9 @@ Result<Listening> listen_at(const std::string& place) {
   auto listening = listen_tcp(endpoint->address, endpoint->port);
   if (const auto* failure = std::get_if<ListenFailure>(&listening)) {
     const bool busy = failure->error_number == EADDRINUSE;
-    return Unexpected(busy ? ErrorCode::port_busy : ErrorCode::failed,
-                      endpoint->text() + ": " +
-                          system_error(failure->error_number, failure->call).message);
+    return Unexpected(
+        busy ? ErrorCode::port_busy : ErrorCode::failed,
+        endpoint->text() + ": " + system_error(failure->error_number, failure->call).message);
   }
   return Listening{std::move(std::get<Fd>(listening)), true, endpoint->text()};
 }

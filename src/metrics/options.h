@@ -13,7 +13,7 @@
 namespace vf {
 
 struct MetricsOptions {
-  std::vector<std::string> listen;  // as listen_at() takes them
+  std::vector<std::string> listen;     // as listen_at() takes them
   std::function<Instance()> instance;  // by the ways to it that there are now
   Detail detail = Detail::domain;
   bool once = false;

@@ -39,7 +39,8 @@ class ControlServer::Session {
             },
             [this](const std::string& reason) { server_.closed(*this, reason); },
             [this] { drained(); }, server.context_) {
-    send(RelayHello{relay_protocol_version, relay_capabilities, static_cast<std::uint32_t>(getpid())});
+    send(RelayHello{relay_protocol_version, relay_capabilities,
+                    static_cast<std::uint32_t>(getpid())});
   }
 
   void send(RelayMessage message) {

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import conftest
 import test_bus
+import test_readme
 from lab import agents, programs, wait
 from lab import guest as guests
 from lab.transfer import Transfer, answer, assert_served, refused
@@ -241,6 +242,17 @@ def test_http(served):
         noise.connect(SOCKET)
         noise.sendall(b"\0\1nonsense\r\n\r\n")
         scrape()
+
+
+def test_the_readmes_lines(daemon):
+    path = "/run/virt-forward-metrics/metrics.sock"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _, *lines = test_readme.blocks("Metrics", "sh")[0].splitlines()  # there is no systemd
+    assert len(lines) == 2
+    with exporter(path=path):
+        for line in lines:
+            assert Metrics(test_readme.run(line))("up") == 1, line
+    os.rmdir(os.path.dirname(path))
 
 
 def test_a_port_of_localhost(daemon):

@@ -277,9 +277,8 @@ TEST_F(BusPeer, Counts) {
   EXPECT_EQ(call(peer, root_path, manager_interface, "GetCounters").text(),
             "([('" + forward + "', {'connections': 4, 'bytes-in': 5, 'bytes-out': 6})],)");
   controller.counted = ForwardCounters{1, 2, 3, 4, 5};
-  EXPECT_EQ(
-      call(peer, forward, forward_interface, "GetCounters").text(),
-      "({'connections': 1, 'bytes-in': 2, 'bytes-out': 3, 'accepted': 4, 'failures': 5},)");
+  EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").text(),
+            "({'connections': 1, 'bytes-in': 2, 'bytes-out': 3, 'accepted': 4, 'failures': 5},)");
   controller.counted = ForwardCounters{1, std::nullopt, std::nullopt};
   EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").text(), "({'connections': 1},)");
   controller.counted = Unexpected(ErrorCode::not_supported, "no");

@@ -93,8 +93,8 @@ void find_queries(JsonNode* node, std::vector<std::string>& queries) {
 
 TEST(Dashboard, AsksForMetricsThatThereAre) {
   JsonParser* const parser = json_parser_new();
-  ASSERT_TRUE(json_parser_load_from_file(
-      parser, VF_SOURCE_DIR "/contrib/grafana/virt-forward.json", nullptr));
+  ASSERT_TRUE(json_parser_load_from_file(parser, VF_SOURCE_DIR "/contrib/grafana/virt-forward.json",
+                                         nullptr));
   std::vector<std::string> queries;
   find_queries(json_parser_get_root(parser), queries);
   g_object_unref(parser);
@@ -111,8 +111,9 @@ TEST(Dashboard, AsksForMetricsThatThereAre) {
   std::set<std::string> known = names(exposition(sample(), Detail::forward, {}));
   EXPECT_THAT(asked, IsSubsetOf(known));
   // and leaves out what only says how the reading went
-  for (const std::string& name : {"virt_forward_relay_loop_seconds_sum", "virt_forward_relay_loop_seconds_count",
-                                  "virt_forward_reading_seconds"})
+  for (const std::string& name :
+       {"virt_forward_relay_loop_seconds_sum", "virt_forward_relay_loop_seconds_count",
+        "virt_forward_reading_seconds"})
     known.erase(name);
   EXPECT_THAT(known, IsSubsetOf(asked));
 }

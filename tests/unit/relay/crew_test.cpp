@@ -53,9 +53,7 @@ class CrewTest : public testing::Test, private RelayEvents {
     crew_->commit([&] { applied = true; });
     ASSERT_TRUE(run_until([&] { return applied; }));
   }
-  std::vector<RelayCounters> counters() {
-    return statistics().forwards;
-  }
+  std::vector<RelayCounters> counters() { return statistics().forwards; }
   Crew::Statistics statistics() {
     std::optional<Crew::Statistics> all;
     crew_->statistics([&](Crew::Statistics said) { all = std::move(said); });
