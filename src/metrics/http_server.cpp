@@ -85,6 +85,8 @@ struct HttpServer::State {
 
 HttpServer::HttpServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
+HttpServer::HttpServer(HttpServer&&) noexcept = default;
+
 Result<HttpServer> HttpServer::start(Listening listening, std::function<std::string()> text) {
   const std::string name = listening.name;
   std::unique_ptr<State> state(

@@ -22,7 +22,7 @@ class HttpServer {
   static Result<HttpServer> start(Listening listening, std::function<std::string()> text);
   // Closes the socket and every connection.
   ~HttpServer();
-  HttpServer(HttpServer&&) = default;
+  HttpServer(HttpServer&&) noexcept;
   HttpServer& operator=(HttpServer&&) = delete;
 
  private:

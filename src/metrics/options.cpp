@@ -12,10 +12,12 @@ Unexpected wrong(const std::string& what) {
   return Unexpected(ErrorCode::invalid_argument, what + ", see virt-forward-metrics --help");
 }
 
-Result<std::function<Instance()>> instance_of(const std::string& uri, const std::string& address) {
-  if (!address.empty()) return [address] { return instance_at(address); };
-  if (uri.empty() || uri == "qemu:///system") return system_instance;
-  if (uri == "qemu:///session") return [] { return session_instance(); };
+using FindInstance = std::function<Instance()>;
+
+Result<FindInstance> instance_of(const std::string& uri, const std::string& address) {
+  if (!address.empty()) return FindInstance([address] { return instance_at(address); });
+  if (uri.empty() || uri == "qemu:///system") return FindInstance(system_instance);
+  if (uri == "qemu:///session") return FindInstance([] { return session_instance(); });
   return wrong("--connect is \"" + printable(uri) +
                "\"; allowed are qemu:///system and qemu:///session");
 }
