@@ -156,8 +156,9 @@ def test_what_happens_is_counted(served, guest):
     assert end("connections_failed_total", domain="web") == 0
     for lane in ("swift", "bulk"):
         buckets = [value for labels, value in end.all("relay_loop_seconds_bucket").items() if ("lane", lane) in labels]
-        assert sorted(buckets)[-1] == end("relay_loop_seconds_count", lane=lane) > 0
-        assert end("relay_loop_seconds_sum", lane=lane) > 0
+        assert sorted(buckets)[-1] == end("relay_loop_seconds_count", lane=lane)
+    assert end("relay_loop_seconds_count", lane="swift") > 0  # the other one may have had nothing to do
+    assert end("relay_loop_seconds_sum", lane="swift") > 0
     assert end("guest_reports_slowed_total") == end("relay_connections_refused_total") == 0
     assert end("guest_ports_left_out") == 0
 
@@ -310,7 +311,7 @@ def test_its_own_user_reads_by_the_bus(nothing_left, account, request):
             assert Metrics(text)("up") == 1
         status, _, error = test_bus.call(test_bus.ROOT, "Manager.GetStatistics", user=account)
         assert status == 0, error
-        status, _, error = test_bus.call("/org/virtforward1/domain/x", "Domain.Block", "tcp", "80", "{}", user=account)
+        status, _, error = test_bus.call("/org/virtforward1/domain/x", "Domain.Block", "tcp", "'80'", "{}", user=account)
         assert status != 0 and "NotAllowed" in error
         daemon.stop()
     os.rmdir(os.path.dirname(path))

@@ -68,7 +68,7 @@ TEST(Exposition, OfAnOlderDaemonHasNoStatistics) {
   snapshot.statistics = {};
   const std::string text = exposition(snapshot, Detail::forward, {});
   EXPECT_THAT(text, Not(HasSubstr("relay_loop")));
-  EXPECT_THAT(text, Not(HasSubstr("refused")));
+  EXPECT_THAT(text, Not(HasSubstr("relay_connections_refused")));
   EXPECT_THAT(text, HasSubstr("virt_forward_up 1\n"));
 }
 
