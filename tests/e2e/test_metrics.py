@@ -135,7 +135,7 @@ def test_what_happens_is_counted(served, guest):
     assert len(before.all("build_info")) == 1
     assert before.all("forwards") == before.all("bytes_total") == {}
 
-    guest("web", guests.forwards(WEB))
+    guest("web", guests.forwards(WEB)).address()
     served.wait_forward(domain="web", state="active")
     here = dict(domain="web", state="active", transport="tcp", offload="none")
     metrics = wait_metrics(lambda m: m("forwards", **here) == 1, "the forward is active")
@@ -212,7 +212,8 @@ def test_totals_stay_when_a_forward_goes(served, stand_in):
     before = wait_metrics(lambda m: m("bytes_total", domain="web", direction="out") > 0, "bytes came")
     programs.Cli("add", "web", "8090:80")
     programs.Cli("remove", "web", "8080")
-    after = wait_metrics(lambda m: sum(m.all("forwards").values()) == 1, "the forward is gone")
+    after = wait_metrics(lambda m: sorted(dict(labels)["state"] for labels in m.all("forwards")) == ["active", "inactive"],
+                         "the forward is gone until the next start")
     assert after("bytes_total", domain="web", direction="out") >= before("bytes_total", domain="web", direction="out")
     # while each forward's own begin with it
     single = once()
@@ -298,7 +299,7 @@ def account():
     subprocess.run(["userdel", "virt-forward-metrics"], check=True)
 
 
-def test_its_own_user_reads_by_the_bus(nothing_left, account, request):
+def test_its_own_user_reads_by_the_bus(nothing_left, account, guest, request):
     """By the rules that are installed; and may not do anything else."""
     path = "/run/vf-metrics/m.sock"
     os.makedirs(os.path.dirname(path))
@@ -311,7 +312,14 @@ def test_its_own_user_reads_by_the_bus(nothing_left, account, request):
             assert Metrics(text)("up") == 1
         status, _, error = test_bus.call(test_bus.ROOT, "Manager.GetStatistics", user=account)
         assert status == 0, error
-        status, _, error = test_bus.call("/org/virtforward1/domain/x", "Domain.Block", "tcp", "'80'", "{}", user=account)
+        guest("web", start=False)
+
+        def found():
+            status, out, _ = test_bus.call(test_bus.ROOT, "Manager.FindDomain", "web", user=account)
+            return status == 0 and out.split("'")[1]
+
+        domain = wait.until(found, "it may see the domain")
+        status, _, error = test_bus.call(domain, "Domain.Block", "tcp", "'80'", "@a{sv} {}", user=account)
         assert status != 0 and "NotAllowed" in error
         daemon.stop()
     os.rmdir(os.path.dirname(path))
