@@ -113,6 +113,12 @@ GVariant* options_variant(const EditFlags& options) {
   return g_variant_builder_end(&builder);
 }
 
+std::optional<std::uint64_t> figure(GVariant* figures, const char* name) {
+  guint64 value = 0;
+  if (!g_variant_lookup(figures, name, "t", &value)) return std::nullopt;
+  return value;
+}
+
 }  // namespace
 
 Daemon::Daemon(Instance instance, Ref<GDBusConnection> connection, bool bus)
@@ -144,9 +150,15 @@ Result<void> Daemon::greet() {
            g_variant_is_of_type(found->second.get(), G_VARIANT_TYPE_BOOLEAN) &&
            g_variant_get_boolean(found->second.get());
   };
-  const auto uri = manager->find("ConnectionUri");
-  if (uri != manager->end() && g_variant_is_of_type(uri->second.get(), G_VARIANT_TYPE_STRING))
-    uri_ = g_variant_get_string(uri->second.get(), nullptr);
+  const auto words = [&](const char* name) -> std::string {
+    const auto found = manager->find(name);
+    return found != manager->end() &&
+                   g_variant_is_of_type(found->second.get(), G_VARIANT_TYPE_STRING)
+               ? g_variant_get_string(found->second.get(), nullptr)
+               : "";
+  };
+  uri_ = words("ConnectionUri");
+  version_ = words("Version");
   libvirt_connected_ = flag("LibvirtConnected");
   relay_connected_ = flag("RelayConnected");
   return {};
@@ -289,15 +301,42 @@ std::map<std::string, ForwardCounters> Daemon::counters() const {
   GVariant* known = nullptr;
   while (g_variant_iter_next(iterator, "(&o@a{st})", &path, &known)) {
     const Ref<GVariant> owned = adopt(known);
-    const auto number = [&](const char* name) {
-      guint64 value = 0;
-      return g_variant_lookup(owned.get(), name, "t", &value) ? std::optional<std::uint64_t>(value)
-                                                              : std::nullopt;
-    };
-    counters[path] = {number("connections").value_or(0), number("bytes-in"), number("bytes-out")};
+    const auto number = [&](const char* name) { return figure(owned.get(), name); };
+    counters[path] = {number("connections").value_or(0), number("bytes-in"), number("bytes-out"),
+                      number("accepted"), number("failures")};
   }
   g_variant_iter_free(iterator);
   return counters;
+}
+
+Result<DaemonStatistics> Daemon::statistics() const {
+  auto reply = call(root_path, manager_interface, "GetStatistics", nullptr, "(a{st}a(stta(tt)))",
+                    reading_timeout);
+  if (!reply) return Unexpected(reply.error());
+  GVariant* told = nullptr;
+  GVariantIter* lanes = nullptr;
+  g_variant_get(reply->get(), "(@a{st}a(stta(tt)))", &told, &lanes);
+  const Ref<GVariant> figures = adopt(told);
+  DaemonStatistics statistics{figure(told, "connections-refused"),
+                              figure(told, "datagrams-lost"),
+                              figure(told, "guest-reports-slowed"),
+                              figure(told, "guest-ports-left-out"),
+                              {}};
+  const gchar* name = nullptr;
+  guint64 rounds = 0;
+  guint64 microseconds = 0;
+  GVariantIter* within = nullptr;
+  while (g_variant_iter_next(lanes, "(&stta(tt))", &name, &rounds, &microseconds, &within)) {
+    statistics.lanes.push_back({name, rounds, microseconds, {}});
+    LaneStatistics& lane = statistics.lanes.back();
+    guint64 bound = 0;
+    guint64 count = 0;
+    while (g_variant_iter_next(within, "(tt)", &bound, &count))
+      lane.within.emplace_back(bound, count);
+    g_variant_iter_free(within);
+  }
+  g_variant_iter_free(lanes);
+  return statistics;
 }
 
 }  // namespace vf

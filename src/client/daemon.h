@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "client/address.h"
 #include "client/views.h"
+#include "core/statistics.h"
 
 namespace vf {
 
@@ -56,6 +57,7 @@ class Daemon {
   const Instance& instance() const { return instance_; }
   // The libvirt URI that it serves.
   const std::string& uri() const { return uri_; }
+  const std::string& version() const { return version_; }
   bool libvirt_connected() const { return libvirt_connected_; }
   bool relay_connected() const { return relay_connected_; }
 
@@ -77,6 +79,8 @@ class Daemon {
                              const EditFlags& options) const;
   // By object path; a forward that nothing counts is absent. Empty where the daemon cannot say.
   std::map<std::string, ForwardCounters> counters() const;
+  // An older daemon has nothing of it to tell: NotSupported.
+  Result<DaemonStatistics> statistics() const;
 
   GDBusConnection* connection() const { return connection_.get(); }
   // Null on a connection that is the daemon itself.
@@ -95,6 +99,7 @@ class Daemon {
   Ref<GDBusConnection> connection_;
   bool bus_ = false;
   std::string uri_;
+  std::string version_;
   bool libvirt_connected_ = false;
   bool relay_connected_ = false;
 };

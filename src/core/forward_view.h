@@ -71,6 +71,10 @@ struct ForwardCounters {
   // Since the forward began; absent where some of its connections went past the relay.
   std::optional<std::uint64_t> bytes_in = 0;   // from clients to the guest
   std::optional<std::uint64_t> bytes_out = 0;  // from the guest to clients
+  // By the relay, since the forward began: clients that came, and those that never got to the guest
+  // or were refused.
+  std::optional<std::uint64_t> accepted = {};
+  std::optional<std::uint64_t> failures = {};
 };
 
 // A port that a guest has open, and what became of it: see DetectedPort. Names and texts are the

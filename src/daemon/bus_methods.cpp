@@ -58,13 +58,36 @@ const DomainView* find(const std::vector<DomainView>& domains, const std::string
 }
 
 // Floating. What is unknown is left out.
-GVariant* counters_variant(const ForwardCounters& counters) {
+using Figures = std::initializer_list<std::pair<const char*, std::optional<std::uint64_t>>>;
+GVariant* figures_variant(Figures figures) {
   GVariantBuilder known;
   g_variant_builder_init(&known, G_VARIANT_TYPE("a{st}"));
-  g_variant_builder_add(&known, "{st}", "connections", counters.connections);
-  if (counters.bytes_in) g_variant_builder_add(&known, "{st}", "bytes-in", *counters.bytes_in);
-  if (counters.bytes_out) g_variant_builder_add(&known, "{st}", "bytes-out", *counters.bytes_out);
+  for (const auto& [name, value] : figures)
+    if (value) g_variant_builder_add(&known, "{st}", name, *value);
   return g_variant_builder_end(&known);
+}
+
+GVariant* counters_variant(const ForwardCounters& counters) {
+  return figures_variant({{"connections", counters.connections},
+                          {"bytes-in", counters.bytes_in},
+                          {"bytes-out", counters.bytes_out},
+                          {"accepted", counters.accepted},
+                          {"failures", counters.failures}});
+}
+
+// Floating.
+GVariant* lanes_variant(const std::vector<LaneStatistics>& lanes) {
+  GVariantBuilder list;
+  g_variant_builder_init(&list, G_VARIANT_TYPE("a(stta(tt))"));
+  for (const LaneStatistics& lane : lanes) {
+    GVariantBuilder within;
+    g_variant_builder_init(&within, G_VARIANT_TYPE("a(tt)"));
+    for (const auto& [bound, rounds] : lane.within)
+      g_variant_builder_add(&within, "(tt)", bound, rounds);
+    g_variant_builder_add(&list, "(stta(tt))", lane.lane.c_str(), lane.rounds, lane.microseconds,
+                          &within);
+  }
+  return g_variant_builder_end(&list);
 }
 
 }  // namespace
@@ -80,6 +103,7 @@ const BusMethods::Row* BusMethods::row(const std::string& interface, const std::
   static constexpr Row table[] = {
       {manager_interface, "FindDomain", BusAction::read, &BusMethods::find_domain},
       {manager_interface, "GetCounters", BusAction::read, &BusMethods::all_counters},
+      {manager_interface, "GetStatistics", BusAction::read, &BusMethods::statistics},
       {object_manager_interface, "GetManagedObjects", BusAction::read,
        &BusMethods::managed_objects},
       {properties_interface, "Get", BusAction::read, &BusMethods::get_property},
@@ -360,6 +384,18 @@ void BusMethods::all_counters(const Call& call) {
       g_variant_builder_add(&list, "(o@a{st})", forward_path(one.uuid, one.id).c_str(),
                             counters_variant(one.counters));
     call->answer(g_variant_new("(a(oa{st}))", &list));
+  });
+}
+
+void BusMethods::statistics(const Call& call) {
+  controller_.statistics([call](const DaemonStatistics& statistics) {
+    const auto figures =
+        borrow(figures_variant({{"connections-refused", statistics.connections_refused},
+                                {"datagrams-lost", statistics.datagrams_lost},
+                                {"guest-reports-slowed", statistics.guest_reports_slowed},
+                                {"guest-ports-left-out", statistics.guest_ports_left_out}}));
+    call->answer(
+        g_variant_new("(@a{st}@a(stta(tt)))", figures.get(), lanes_variant(statistics.lanes)));
   });
 }
 

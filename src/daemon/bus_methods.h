@@ -33,6 +33,7 @@ class BusMethods {
 
   void find_domain(const Call& call);
   void all_counters(const Call& call);
+  void statistics(const Call& call);
   void managed_objects(const Call& call);
   void get_property(const Call& call);
   void get_properties(const Call& call);

@@ -33,6 +33,16 @@ bool has_identity(const Definitions& definitions, const std::string& identity) {
   });
 }
 
+LaneStatistics lane_statistics(const RelayLaneStatistics& told) {
+  LaneStatistics lane{told.bulk ? "bulk" : "swift", 0, told.microseconds, {}};
+  for (std::size_t i = 0; i < told.rounds.size(); ++i) {
+    lane.rounds += told.rounds[i];
+    if (i < RelayLaneStatistics::bounds.size())
+      lane.within.emplace_back(RelayLaneStatistics::bounds[i], lane.rounds);
+  }
+  return lane;
+}
+
 }  // namespace
 
 std::vector<ForwardView> ForwardEditor::views_of(const std::string& uuid,
@@ -236,11 +246,11 @@ void ForwardEditor::counters(const std::string& uuid, const std::string& id,
 }
 
 void ForwardEditor::all_counters(std::function<void(Result<std::vector<Counted>>)> done) {
-  relay_.counters([this, done = std::move(done)](Result<Relay::Counters> counters) {
-    if (!counters) return done(Unexpected(std::move(counters).error()));
+  relay_.statistics([this, done = std::move(done)](Result<Relay::Statistics> statistics) {
+    if (!statistics) return done(Unexpected(std::move(statistics).error()));
     const auto past = reconciler_.offloads().connections();
     std::vector<Counted> counted;
-    for (auto& [key, values] : *counters) {
+    for (auto& [key, values] : statistics->counters) {
       const auto parts = split_key(key);
       if (!parts) continue;
       if (const auto found = past.find(key); found != past.end()) {
@@ -251,6 +261,24 @@ void ForwardEditor::all_counters(std::function<void(Result<std::vector<Counted>>
       counted.push_back({parts->first, parts->second, values});
     }
     done(std::move(counted));
+  });
+}
+
+void ForwardEditor::statistics(std::function<void(const DaemonStatistics&)> done) {
+  relay_.statistics([this, done = std::move(done)](const Result<Relay::Statistics>& told) {
+    DaemonStatistics statistics;
+    statistics.guest_reports_slowed = reconciler_.guest_reports_slowed();
+    statistics.guest_ports_left_out = reconciler_.guest_ports_left_out();
+    if (told && !told->lanes.empty()) {
+      statistics.connections_refused = 0;
+      statistics.datagrams_lost = 0;
+      for (const RelayLaneStatistics& lane : told->lanes) {
+        statistics.lanes.push_back(lane_statistics(lane));
+        *statistics.connections_refused += lane.refused;
+        *statistics.datagrams_lost += lane.lost;
+      }
+    }
+    done(statistics);
   });
 }
 

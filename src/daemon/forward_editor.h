@@ -28,6 +28,7 @@ class ForwardEditor : public Controller {
   void counters(const std::string& uuid, const std::string& id,
                 std::function<void(Result<ForwardCounters>)> done) override;
   void all_counters(std::function<void(Result<std::vector<Counted>>)> done) override;
+  void statistics(std::function<void(const DaemonStatistics&)> done) override;
 
  private:
   void add_now(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,

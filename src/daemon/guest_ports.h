@@ -50,6 +50,9 @@ class GuestPorts {
   // When the first grace ends.
   std::optional<std::int64_t> next_end() const;
 
+  // Ports past what is kept of one guest.
+  std::uint32_t left_out() const { return left_out_; }
+
   // What people should know of it, a line each.
   std::vector<std::string> problems() const;
 

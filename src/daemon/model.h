@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "core/forward_view.h"
+#include "core/statistics.h"
 
 namespace vf {
 
@@ -97,6 +98,9 @@ class Controller {
     ForwardCounters counters;
   };
   virtual void all_counters(std::function<void(Result<std::vector<Counted>>)> done) = 0;
+
+  // What can be told now: without a relay it is less.
+  virtual void statistics(std::function<void(const DaemonStatistics&)> done) = 0;
 };
 
 }  // namespace vf

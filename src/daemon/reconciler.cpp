@@ -452,6 +452,7 @@ void Reconciler::forget(const std::string& uuid) {
   for (const auto& [kind, layer] : layers_)
     layer->forget(uuid);
   if (qemu_agents_) qemu_agents_->forget(uuid);
+  slowed_told_.erase(uuid);
   records_.erase(uuid);
   table_.remove_domain(uuid);
 }

@@ -64,6 +64,10 @@ class Reconciler : public LibvirtHost::Observer,
   // Whether the relay was found holding forwards of domains that libvirt has not told of yet.
   bool has_unclaimed() const { return !unclaimed_.empty(); }
 
+  // As DaemonStatistics has them.
+  std::uint64_t guest_reports_slowed() const { return reports_slowed_; }
+  std::uint64_t guest_ports_left_out() const;
+
   // Null when libvirt has not told of such a domain.
   DomainRecord* domain(const std::string& uuid);
 
@@ -168,6 +172,8 @@ class Reconciler : public LibvirtHost::Observer,
   std::map<std::string, HeldForward> unclaimed_;
   GuestWatch guests_{*this};
   std::string agent_directory_;
+  std::uint64_t reports_slowed_ = 0;
+  std::map<std::string, std::uint64_t> slowed_told_;  // by the relay, of each guest
   std::optional<QemuAgentReader> qemu_agents_;
   Uuids judged_again_;  // guests of which something has been heard in this turn
   Source judging_;

@@ -176,7 +176,18 @@ void Reconciler::guest_synced(const RelayGuestSynced& synced) {
   DomainRecord* const record = domain(synced.guest);
   if (!record || !record->snapshot().active) return;
   record->guest_ports().synced(synced.left_out, synced.slowed);
+  // The relay counts anew with each opening of a guest, and with each relay.
+  std::uint64_t& told = slowed_told_[synced.guest];
+  reports_slowed_ += synced.slowed - (synced.slowed >= told ? told : 0);
+  told = synced.slowed;
   guest_changed(synced.guest);
+}
+
+std::uint64_t Reconciler::guest_ports_left_out() const {
+  std::uint64_t left_out = 0;
+  for (const auto& [uuid, record] : records_)
+    left_out += record.guest_ports().left_out();
+  return left_out;
 }
 
 // What is heard of guests in one turn of the loop is judged together: at once after a pause, and

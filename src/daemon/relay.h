@@ -75,9 +75,12 @@ class Relay {
   virtual void commit(std::function<void()> done) = 0;
   void commit() { commit({}); }
 
-  // Counters of all forwards, by key.
-  using Counters = std::vector<std::pair<std::string, ForwardCounters>>;
-  virtual void counters(std::function<void(Result<Counters>)> done) = 0;
+  // Counters of all forwards, by key, and what the relay tells of itself, if it does.
+  struct Statistics {
+    std::vector<std::pair<std::string, ForwardCounters>> counters = {};
+    std::vector<RelayLaneStatistics> lanes = {};
+  };
+  virtual void statistics(std::function<void(Result<Statistics>)> done) = 0;
 
   // At once; dropped while the relay is not ready. Holds a duplicate for the daemons to come.
   virtual void keep(const std::string& name, int fd) = 0;

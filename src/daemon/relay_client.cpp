@@ -79,7 +79,7 @@ class RelayClient::Implementation {
     if (!deadline_) expect_answer();
   }
 
-  void counters(std::function<void(Result<Counters>)> done) {
+  void statistics(std::function<void(Result<Statistics>)> done) {
     if (!ready()) return done(Unexpected(ErrorCode::failed, "the relay is not connected"));
     const std::uint64_t sequence = ++sequence_;
     queries_.emplace(sequence, Query{{}, std::move(done)});
@@ -113,8 +113,8 @@ class RelayClient::Implementation {
     std::function<void()> done;
   };
   struct Query {
-    Counters counters;
-    std::function<void(Result<Counters>)> done;
+    Statistics statistics;
+    std::function<void(Result<Statistics>)> done;
   };
 
   void open() {
@@ -128,7 +128,8 @@ class RelayClient::Implementation {
           receive(bytes, std::move(fds));
         },
         [this](const std::string& reason) { lost(reason); }, nullptr, nullptr);
-    send(RelayHello{relay_protocol_version, 0, static_cast<std::uint32_t>(getpid())});
+    send(RelayHello{relay_protocol_version, relay_capabilities,
+                    static_cast<std::uint32_t>(getpid())});
     deadline_ = after(hello_timeout, [this] { lost("it does not answer"); });
   }
 
@@ -219,13 +220,22 @@ class RelayClient::Implementation {
     plain.connections = counters.connections;
     plain.bytes_in = counters.bytes_in;
     plain.bytes_out = counters.bytes_out;
+    plain.accepted = counters.accepted;
+    plain.failures = counters.failures;
     // Answers come in the order of the questions.
-    queries_.begin()->second.counters.emplace_back(std::move(counters.key), plain);
+    queries_.begin()->second.statistics.counters.emplace_back(std::move(counters.key), plain);
+  }
+
+  // One for each lane; see RelayCapability.
+  void take(RelayLaneStatistics& lane) {
+    if (queries_.empty() || queries_.begin()->second.statistics.lanes.size() >= 2)
+      return out_of_order();
+    queries_.begin()->second.statistics.lanes.push_back(lane);
   }
 
   void take(RelayStatisticsEnd& end) {
     auto found = queries_.extract(end.sequence);
-    if (found) found.mapped().done(std::move(found.mapped().counters));
+    if (found) found.mapped().done(std::move(found.mapped().statistics));
   }
 
   void take(RelayProven& proven) {
@@ -344,8 +354,8 @@ void RelayClient::commit(std::function<void()> done) {
   implementation_->commit(std::move(done));
 }
 
-void RelayClient::counters(std::function<void(Result<Counters>)> done) {
-  implementation_->counters(std::move(done));
+void RelayClient::statistics(std::function<void(Result<Statistics>)> done) {
+  implementation_->statistics(std::move(done));
 }
 
 void RelayClient::keep(const std::string& name, int fd) {

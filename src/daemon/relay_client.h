@@ -34,7 +34,7 @@ class RelayClient : public Relay {
   void remove(const std::string& key, Removal removal) override;
   using Relay::commit;
   void commit(std::function<void()> done) override;
-  void counters(std::function<void(Result<Counters>)> done) override;
+  void statistics(std::function<void(Result<Statistics>)> done) override;
   void keep(const std::string& name, int fd) override;
   void open_guest(const std::string& guest, const RelayEndpoint& agent, bool wants_udp,
                   Fd control) override;

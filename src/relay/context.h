@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -70,6 +71,8 @@ struct RelayContext {
   std::shared_ptr<Hurry> hurry = std::make_shared<Hurry>();
   bool carries_bulk = false;   // which lane this is
   Lane* other_lane = nullptr;  // null: everything is carried here
+  std::uint64_t refused = 0;   // as RelayLaneStatistics has them
+  std::uint64_t lost = 0;
 };
 
 }  // namespace vf

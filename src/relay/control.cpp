@@ -39,7 +39,8 @@ class ControlServer::Session {
             },
             [this](const std::string& reason) { server_.closed(*this, reason); },
             [this] { drained(); }, server.context_) {
-    send(RelayHello{relay_protocol_version, 0, static_cast<std::uint32_t>(getpid())});
+    send(RelayHello{relay_protocol_version, relay_capabilities,
+                    static_cast<std::uint32_t>(getpid())});
   }
 
   void send(RelayMessage message) {
@@ -57,7 +58,7 @@ class ControlServer::Session {
     std::string told = {};  // the last key that was answered
     std::string told_kept = {};
     // Of statistics, once the relay's threads have said them; what is left of them.
-    std::optional<std::deque<RelayCounters>> counters = {};
+    std::optional<std::deque<RelayMessage>> statistics = {};
   };
 
   void receive(std::span<const std::uint8_t> bytes, std::vector<Fd> fds) {
@@ -89,6 +90,7 @@ class ControlServer::Session {
                             std::to_string(relay_protocol_version));
     greeted_ = true;
     is_successor_ = (hello.capabilities & relay_hello_successor) != 0;
+    wants_lanes_ = !is_successor_ && has(hello, RelayCapability::lane_statistics);
     if (!is_successor_) server_.greeted(*this);
     return {};
   }
@@ -121,12 +123,13 @@ class ControlServer::Session {
   Result<void> take(RelayList& list) { return query({true, list.sequence}); }
   Result<void> take(RelayStatistics& statistics) {
     if (auto taken = query({false, statistics.sequence}); !taken) return taken;
-    server_.crew_->counters(
-        [this, alive = std::weak_ptr<int>(alive_)](const std::vector<RelayCounters>& counters) {
+    server_.crew_->statistics(
+        [this, alive = std::weak_ptr<int>(alive_)](const Crew::Statistics& told) {
           if (alive.expired()) return;
           const auto asked = std::ranges::find_if(
-              queries_, [](const Query& one) { return !one.list && !one.counters; });
-          asked->counters.emplace(counters.begin(), counters.end());
+              queries_, [](const Query& one) { return !one.list && !one.statistics; });
+          auto& answers = asked->statistics.emplace(told.forwards.begin(), told.forwards.end());
+          if (wants_lanes_) answers.insert(answers.end(), told.lanes.begin(), told.lanes.end());
           answer();
         });
     return {};
@@ -187,7 +190,7 @@ class ControlServer::Session {
 
   void answer() {
     while (!ended_ && !queries_.empty() && channel_.drained()) {
-      if (!queries_.front().list && !queries_.front().counters) return;
+      if (!queries_.front().list && !queries_.front().statistics) return;
       RelayPacket packet;
       fill(packet);
       send(std::move(packet));
@@ -198,7 +201,7 @@ class ControlServer::Session {
   void fill(RelayPacket& packet) {
     Query& query = queries_.front();
     if (!(query.list ? fill_list(query, packet) && fill_kept(query, packet)
-                     : fill_counters(query, packet)))
+                     : fill_statistics(query, packet)))
       return;
     RelayMessage end;
     if (query.list)
@@ -238,11 +241,10 @@ class ControlServer::Session {
     }
     return true;
   }
-  bool fill_counters(Query& query, RelayPacket& packet) {
-    while (!query.counters->empty()) {
-      RelayMessage message = query.counters->front();
-      if (!packet.append(message)) return false;
-      query.counters->pop_front();
+  static bool fill_statistics(Query& query, RelayPacket& packet) {
+    while (!query.statistics->empty()) {
+      if (!packet.append(query.statistics->front())) return false;
+      query.statistics->pop_front();
     }
     return true;
   }
@@ -259,6 +261,7 @@ class ControlServer::Session {
   std::deque<Query> queries_;
   bool greeted_ = false;
   bool is_successor_ = false;
+  bool wants_lanes_ = false;
   bool ended_ = false;
   Source closing_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);

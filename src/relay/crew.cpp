@@ -347,26 +347,34 @@ void Crew::cut_outlived(const std::string& guest) {
         [](bool) {});
 }
 
-void Crew::counters(std::function<void(std::vector<RelayCounters>)> done) {
+void Crew::statistics(std::function<void(Statistics)> done) {
+  using Part = std::pair<std::vector<RelayCounters>, RelayLaneStatistics>;
   struct Sum {
     std::size_t missing;
-    std::map<std::string, RelayCounters> by_key;
+    std::map<std::string, RelayCounters> by_key = {};
+    std::map<bool, RelayLaneStatistics> by_lane = {};
   };
-  const auto sum = std::make_shared<Sum>(Sum{hands_.size(), {}});
+  const auto sum = std::make_shared<Sum>(Sum{hands_.size()});
   for (const auto& hand : hands_)
-    hand->ask([](ServedForwards& served) { return served.counters(); },
-              [sum, done](const std::vector<RelayCounters>& part) {
-                for (const RelayCounters& one : part) {
-                  RelayCounters& total = sum->by_key[one.key];
-                  total.key = one.key;
-                  total += one;
-                }
-                if (--sum->missing > 0) return;
-                std::vector<RelayCounters> all;
-                for (auto& [key, counters] : sum->by_key)
-                  all.push_back(std::move(counters));
-                done(std::move(all));
-              });
+    hand->ask(
+        [](ServedForwards& served) { return Part(served.counters(), served.lane_statistics()); },
+        [sum, done](const Part& part) {
+          for (const RelayCounters& one : part.first) {
+            RelayCounters& total = sum->by_key[one.key];
+            total.key = one.key;
+            total += one;
+          }
+          RelayLaneStatistics& lane = sum->by_lane[part.second.bulk];
+          lane.bulk = part.second.bulk;
+          lane += part.second;
+          if (--sum->missing > 0) return;
+          Statistics all;
+          for (auto& [key, counters] : sum->by_key)
+            all.forwards.push_back(std::move(counters));
+          for (const auto& [bulk, statistics] : sum->by_lane)
+            all.lanes.push_back(statistics);
+          done(std::move(all));
+        });
 }
 
 }  // namespace vf

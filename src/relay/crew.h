@@ -74,8 +74,11 @@ class Crew final {
   // The agent of this guest has begun a new life: what went through the one before has ended.
   void cut_outlived(const std::string& guest);
 
-  // The counters of every forward, in order of key.
-  void counters(std::function<void(std::vector<RelayCounters>)> done);
+  struct Statistics {
+    std::vector<RelayCounters> forwards;  // in order of key
+    std::vector<RelayLaneStatistics> lanes;
+  };
+  void statistics(std::function<void(Statistics)> done);
 
  private:
   class Hand;

@@ -437,6 +437,7 @@ void DatagramForward::refused(Client& client, int error_number) {
 }
 
 void DatagramForward::lost(std::uint64_t datagrams, int error_number) {
+  context_.lost += datagrams;
   lost_ += datagrams;
   if (!may_tell(told_lost_)) return;
   log_line(LogLevel::warning, "datagrams lost" + log_field("forward", key()) +

@@ -164,8 +164,11 @@ void Loop::turn() {
   round();
   for (int rounds = 1; rounds < rounds_per_turn && !tasks_.empty() && !wake_up_.rung; ++rounds) {
     collect(0);
+    const gint64 before = now_;
     round();
+    round_times_.add(static_cast<std::uint64_t>(now_ - before));  // begun by now
   }
+  round_times_.add(static_cast<std::uint64_t>(g_get_monotonic_time() - now_));
 }
 
 void Loop::round() {

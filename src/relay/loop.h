@@ -28,6 +28,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "flow/buffer_pool.h"
+#include "wire/relay.h"
 
 namespace vf {
 
@@ -76,6 +77,21 @@ class Timer {
   gint64 deadline_ = 0;  // 0: not armed
 };
 
+// Durations of a loop's rounds. The end of one is the begin of the next, where that follows at
+// once, so it costs one look at the clock each time that the thread was woken.
+struct RoundTimes {
+  std::uint64_t microseconds = 0;  // of all together
+  decltype(RelayLaneStatistics::rounds) rounds{};
+
+  void add(std::uint64_t duration) {
+    microseconds += duration;
+    std::size_t at = 0;
+    while (at < RelayLaneStatistics::bounds.size() && duration > RelayLaneStatistics::bounds[at])
+      ++at;
+    ++rounds[at];
+  }
+};
+
 class Loop {
  public:
   // Null context: the thread's default. To be called on the thread that runs it; one for a thread.
@@ -104,6 +120,8 @@ class Loop {
 
   // Counts looks at what has come.
   std::uint64_t rounds() const { return rounds_; }
+  // How long rounds took: what comes during one waits for its end.
+  const RoundTimes& round_times() const { return round_times_; }
   BufferPool& buffers() { return buffers_; }
   // g_get_monotonic_time() of this round's begin.
   gint64 now() const { return now_; }
@@ -145,6 +163,7 @@ class Loop {
   int event_count_ = 0;     // collected and not yet handled
   bool collected_ = false;  // in this turn
   std::uint64_t rounds_ = 0;
+  RoundTimes round_times_;
   gint64 now_ = 0;
 };
 

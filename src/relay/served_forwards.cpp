@@ -108,6 +108,11 @@ std::vector<RelayCounters> ServedForwards::counters() const {
   return all;
 }
 
+RelayLaneStatistics ServedForwards::lane_statistics() const {
+  const RoundTimes& times = context_.loop.round_times();
+  return {context_.carries_bulk, times.microseconds, context_.refused, context_.lost, times.rounds};
+}
+
 void ServedForwards::clear() {
   for (auto& [key, forward] : std::exchange(forwards_, {})) {
     forward->stop_listening();

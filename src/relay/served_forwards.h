@@ -42,6 +42,8 @@ class ServedForwards {
 
   // In order of key. A forward that drains is not among them.
   std::vector<RelayCounters> counters() const;
+  // Of this thread.
+  RelayLaneStatistics lane_statistics() const;
   std::size_t size() const { return forwards_.size(); }
   std::size_t draining() const { return draining_.size(); }
 

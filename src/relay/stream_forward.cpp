@@ -62,6 +62,7 @@ void StreamForward::client(Fd socket) {
     setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
     context_.descriptors.give_back(2);
     ++counters_.failures;
+    ++context_.refused;
     if (may_tell(told_full_))
       log_line(LogLevel::warning,
                "connection refused, too many" + log_field("forward", key()) + ' ' + full);

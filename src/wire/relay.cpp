@@ -129,6 +129,29 @@ struct Codec<RelayCounters> {
 };
 
 template <>
+struct Codec<RelayLaneStatistics> {
+  static bool valid(const RelayLaneStatistics&) { return true; }
+  static void write(const RelayLaneStatistics& lane, Writer& to) {
+    to.number(static_cast<std::uint8_t>(lane.bulk));
+    to.number(lane.microseconds);
+    to.number(lane.refused);
+    to.number(lane.lost);
+    for (const std::uint64_t count : lane.rounds)
+      to.number(count);
+  }
+  static RelayLaneStatistics read(Reader& from, std::vector<Fd>&) {
+    RelayLaneStatistics lane;
+    lane.bulk = from.flag();
+    lane.microseconds = from.number<std::uint64_t>();
+    lane.refused = from.number<std::uint64_t>();
+    lane.lost = from.number<std::uint64_t>();
+    for (std::uint64_t& count : lane.rounds)
+      count = from.number<std::uint64_t>();
+    return lane;
+  }
+};
+
+template <>
 struct Codec<RelayProven> {
   static bool valid(const RelayProven& proven) {
     return fits(proven.key) && proven.endpoint <= last_endpoint;
@@ -242,6 +265,15 @@ RelayCounters& RelayCounters::operator+=(const RelayCounters& other) {
   bytes_in += other.bytes_in;
   bytes_out += other.bytes_out;
   failures += other.failures;
+  return *this;
+}
+
+RelayLaneStatistics& RelayLaneStatistics::operator+=(const RelayLaneStatistics& other) {
+  microseconds += other.microseconds;
+  refused += other.refused;
+  lost += other.lost;
+  for (std::size_t i = 0; i < rounds.size(); ++i)
+    rounds[i] += other.rounds[i];
   return *this;
 }
 

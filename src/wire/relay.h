@@ -13,7 +13,7 @@
 //   add* update* remove* commit   ->  committed
 //   list                          ->  held* kept* list-end
 //   keep                          ->  (answered by later lists)
-//   statistics                    ->  counters* statistics-end
+//   statistics                    ->  counters* lane-statistics* statistics-end
 //   shut-down                     ->  (ends)
 //                                     proven, failing (at any time)
 //   guest-open, guest-wants       ->  guest-up listener* synced (listener | gone | synced)*
@@ -33,6 +33,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -77,8 +78,11 @@ inline constexpr std::size_t relay_key_max_bytes = 512;
 inline constexpr std::size_t relay_max_endpoints = 64;
 inline constexpr std::size_t relay_max_kept = 4;
 
-// What a relay of this version may do beyond its minimum. None yet.
-enum class RelayCapability : std::uint32_t {};
+// What an end of this version may do beyond its minimum. Nothing of it is sent to one that has not
+// said so in its hello.
+enum class RelayCapability : std::uint32_t {
+  lane_statistics = 1u << 0,
+};
 
 // In the hello of a relay that comes to take over, which is no daemon's.
 inline constexpr std::uint32_t relay_hello_successor = 1u << 31;
@@ -89,6 +93,14 @@ struct RelayHello {
   std::uint32_t pid = 0;
   friend bool operator==(const RelayHello&, const RelayHello&) = default;
 };
+
+// What both ends that are built from here say.
+inline constexpr std::uint32_t relay_capabilities =
+    static_cast<std::uint32_t>(RelayCapability::lane_statistics);
+
+inline bool has(const RelayHello& hello, RelayCapability capability) {
+  return (hello.capabilities & static_cast<std::uint32_t>(capability)) != 0;
+}
 
 // A key that the relay holds already gets these listeners and this target instead of the old ones;
 // its connections go on.
@@ -160,6 +172,23 @@ struct RelayCounters {
   friend bool operator==(const RelayCounters&, const RelayCounters&) = default;
   // Adds another part of the same forward's.
   RelayCounters& operator+=(const RelayCounters& other);
+};
+
+// Of all threads of one lane together, since the relay began. A round of a thread's loop handles
+// what has come since the one before: what comes meanwhile waits for its end.
+struct RelayLaneStatistics {
+  // Microseconds; a round is counted at the first bound that it does not exceed, past all of them
+  // at the end.
+  static constexpr std::array<std::uint32_t, 12> bounds = {
+      100, 250, 500, 1'000, 2'500, 5'000, 10'000, 25'000, 50'000, 100'000, 250'000, 1'000'000};
+  bool bulk = false;
+  std::uint64_t microseconds = 0;  // of all rounds
+  std::uint64_t refused = 0;       // connections past a bound of their forward or domain
+  std::uint64_t lost = 0;          // datagrams
+  std::array<std::uint64_t, bounds.size() + 1> rounds{};
+  friend bool operator==(const RelayLaneStatistics&, const RelayLaneStatistics&) = default;
+  // Adds another thread's of the same lane.
+  RelayLaneStatistics& operator+=(const RelayLaneStatistics& other);
 };
 
 struct RelayStatisticsEnd {
@@ -282,7 +311,7 @@ using RelayMessage =
                  RelayStatisticsEnd, RelayProven, RelayFailing, RelayShutDown, RelayTakeOver,
                  RelayControlSocket, RelayRetire, RelayGuestOpen, RelayGuestWants, RelayGuestClose,
                  RelayGuestUp, RelayGuestDown, RelayGuestListener, RelayGuestGone, RelayGuestSynced,
-                 RelayAgentReply, RelayAgentAnswer, RelayKeep, RelayKept>;
+                 RelayAgentReply, RelayAgentAnswer, RelayKeep, RelayKept, RelayLaneStatistics>;
 
 // A packet in the making, or one that is ready to be sent.
 struct RelayPacket {

@@ -7,7 +7,7 @@
 The domains are of libvirt's test driver; ports, relay and daemon are real. Prints the seconds from
 starting the daemon until all 10,000 sockets listen (program start, connecting, reading all domains,
 binding, and handing over to the relay), the same for a daemon that finds everything running, the
-memory of daemon and relay, and what the daemon does in 20 idle seconds.
+memory of daemon and relay, what the daemon does in 20 idle seconds, and scrapes of its metrics.
 """
 import os
 import subprocess
@@ -73,6 +73,27 @@ def synced():
     return listed.stdout.count("\n") >= DOMAINS * FORWARDS
 
 
+def scrapes(detail):
+    """What five scrapes, 1.2 s apart so that each is a reading of its own, take and cost."""
+    path = "/run/lab/thousand.metrics"
+    exporter = subprocess.Popen(["/usr/sbin/virt-forward-metrics", f"--listen={path}", f"--detail={detail}"])
+    wait.until(lambda: os.path.exists(path), "the exporter listens", 30)
+    command = ["curl", "-sS", "--unix-socket", path, "http://localhost/metrics"]
+    subprocess.run(command, check=True, capture_output=True)
+    before, took = cpu_seconds(exporter.pid), []
+    for _ in range(5):
+        time.sleep(1.2)
+        began = time.monotonic()
+        text = subprocess.run(command, check=True, capture_output=True).stdout
+        took.append(time.monotonic() - began)
+    series = sum(not line.startswith(b"#") for line in text.splitlines())
+    print(f"scrape, {detail:7}  {sorted(took)[2] * 1000:.0f} ms ({min(took) * 1000:.0f} - {max(took) * 1000:.0f}), {series} "
+          f"series, {len(text) / 1024:.0f} KiB, exporter {(cpu_seconds(exporter.pid) - before) / 5 * 1000:.0f} ms CPU each, "
+          f"{status(exporter.pid, 'VmRSS') / 1024:.1f} MiB")
+    exporter.terminate()
+    exporter.wait()
+
+
 def main():
     write_domains(TEST_XML)
     daemon, seconds = start(lambda: listening() == 2 * DOMAINS * FORWARDS)
@@ -88,6 +109,8 @@ def main():
     listed = time.monotonic()
     synced()
     print(f"virt-forward list {time.monotonic() - listed:5.2f} s")
+    for detail in ("host", "domain", "forward"):
+        scrapes(detail)
     daemon.kill()
     daemon.wait()
     os.kill(relay, 9)

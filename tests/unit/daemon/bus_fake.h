@@ -158,6 +158,7 @@ class FakeController final : public Controller {
   void all_counters(std::function<void(Result<std::vector<Counted>>)> done) override {
     done(all_counted);
   }
+  void statistics(std::function<void(const DaemonStatistics&)> done) override { done(told); }
 
   bool hold = false;
   std::vector<AddDone> held;
@@ -169,6 +170,7 @@ class FakeController final : public Controller {
   Result<void> switched;  // of block, unblock and set_automatic
   Result<ForwardCounters> counted = ForwardCounters{1, 2, 3};
   Result<std::vector<Counted>> all_counted = std::vector<Counted>();
+  DaemonStatistics told;
 };
 
 inline constexpr char uuid1[] = "00000000-0000-4000-8000-000000000001";

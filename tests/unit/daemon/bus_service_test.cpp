@@ -276,11 +276,24 @@ TEST_F(BusPeer, Counts) {
             "({'connections': 1, 'bytes-in': 2, 'bytes-out': 3},)");
   EXPECT_EQ(call(peer, root_path, manager_interface, "GetCounters").text(),
             "([('" + forward + "', {'connections': 4, 'bytes-in': 5, 'bytes-out': 6})],)");
+  controller.counted = ForwardCounters{1, 2, 3, 4, 5};
+  EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").text(),
+            "({'connections': 1, 'bytes-in': 2, 'bytes-out': 3, 'accepted': 4, 'failures': 5},)");
   controller.counted = ForwardCounters{1, std::nullopt, std::nullopt};
   EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").text(), "({'connections': 1},)");
   controller.counted = Unexpected(ErrorCode::not_supported, "no");
   EXPECT_EQ(call(peer, forward, forward_interface, "GetCounters").error,
             "org.virtforward1.Error.NotSupported");
+}
+
+TEST_F(BusPeer, TellsOfItself) {
+  const auto peer = connect_peer(socket);
+  EXPECT_EQ(call(peer, root_path, manager_interface, "GetStatistics").text(), "({}, [])");
+  controller.told = {1, 2, 3, 4, {{"swift", 5, 6, {{100, 4}, {250, 5}}}, {"bulk", 0, 0, {}}}};
+  EXPECT_EQ(call(peer, root_path, manager_interface, "GetStatistics").text(),
+            "({'connections-refused': 1, 'datagrams-lost': 2, 'guest-reports-slowed': 3, "
+            "'guest-ports-left-out': 4}, "
+            "[('swift', 5, 6, [(100, 4), (250, 5)]), ('bulk', 0, 0, [])])");
 }
 
 TEST_F(BusPeer, EveryErrorKeepsItsNameAndText) {

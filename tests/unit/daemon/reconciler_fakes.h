@@ -48,7 +48,8 @@ class FakeRelay : public Relay {
   void remove(const std::string& key, Removal removal) override;
   using Relay::commit;
   void commit(std::function<void()> done) override;
-  void counters(std::function<void(Result<Counters>)> done) override { done(Counters{}); }
+  void statistics(std::function<void(Result<Statistics>)> done) override { done(told); }
+  Statistics told;
   void keep(const std::string& name, int) override { kept.push_back(name); }
   std::vector<std::string> kept;
   void open_guest(const std::string& guest, const RelayEndpoint&, bool udp, Fd) override {

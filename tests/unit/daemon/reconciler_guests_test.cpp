@@ -119,6 +119,17 @@ class ReconcilerGuests : public testing::Test {
   Reconciler reconciler{Policy{}, ports, hints, table};
 };
 
+TEST_F(ReconcilerGuests, SlowedReportsAddUpOverRelays) {
+  begin("<auto/>");
+  reconciler.guest_synced({uuid, 5, 1});
+  EXPECT_EQ(reconciler.guest_ports_left_out(), 5u);
+  reconciler.guest_synced({uuid, 0, 11});
+  EXPECT_EQ(reconciler.guest_ports_left_out(), 0u);
+  EXPECT_EQ(reconciler.guest_reports_slowed(), 11u);
+  reconciler.guest_synced({uuid, 0, 2});  // of another relay, which began to count
+  EXPECT_EQ(reconciler.guest_reports_slowed(), 13u);
+}
+
 TEST_F(ReconcilerGuests, APortAppearsAndGoes) {
   begin("<auto/>", {listener("127.0.0.1", 3000, "devserver")});
   const ForwardView forward = view("auto:tcp:localhost=3000");

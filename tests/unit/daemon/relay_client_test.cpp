@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <string>
@@ -149,7 +150,7 @@ TEST_F(RelayClientTest, WhatIsKeptIsHandedOverToANewerRelay) {
   const Fd something = listening_socket();
   client.keep("a", something.get());
   bool answered = false;
-  client.counters([&](const auto&) { answered = true; });
+  client.statistics([&](const auto&) { answered = true; });
   ASSERT_TRUE(run_until([&] { return answered; }));
   const pid_t successor = fork();
   if (successor == 0) {
@@ -371,23 +372,32 @@ TEST_F(RelayClientTest, CountsConnectionsAndBytes) {
   ASSERT_TRUE(send_all(near, "12345") && receive(guest, 5) == "12345");
   ASSERT_TRUE(send_all(guest, "123") && receive(near, 3) == "123");
 
-  std::optional<RelayClient::Counters> counters;
-  client.counters([&](Result<RelayClient::Counters> result) {
+  std::optional<RelayClient::Statistics> told;
+  client.statistics([&](Result<RelayClient::Statistics> result) {
     ASSERT_TRUE(result);
-    counters = std::move(*result);
+    told = std::move(*result);
   });
-  ASSERT_TRUE(run_until([&] { return counters.has_value(); }));
-  ASSERT_EQ(counters->size(), 1u);
-  EXPECT_EQ(counters->front().first, "a");
-  EXPECT_EQ(counters->front().second.connections, 1u);
-  EXPECT_EQ(counters->front().second.bytes_in, 5u);
-  EXPECT_EQ(counters->front().second.bytes_out, 3u);
+  ASSERT_TRUE(run_until([&] { return told.has_value(); }));
+  ASSERT_EQ(told->counters.size(), 1u);
+  const auto& [key, counters] = told->counters.front();
+  EXPECT_EQ(key, "a");
+  EXPECT_EQ(counters.connections, 1u);
+  EXPECT_EQ(counters.bytes_in, 5u);
+  EXPECT_EQ(counters.bytes_out, 3u);
+  EXPECT_EQ(counters.accepted, 1u);
+  EXPECT_EQ(counters.failures, 0u);
+
+  ASSERT_EQ(told->lanes.size(), 2u);
+  EXPECT_FALSE(told->lanes[0].bulk);
+  EXPECT_TRUE(told->lanes[1].bulk);
+  const auto& rounds = told->lanes[0].rounds;
+  EXPECT_GT(std::accumulate(rounds.begin(), rounds.end(), std::uint64_t{0}), 0u);
 }
 
 TEST_F(RelayClientTest, CountersWithoutARelayAreAnError) {
   RelayClient client({socket_path_, "", ""}, recorder_);
   bool failed = false;
-  client.counters([&](Result<RelayClient::Counters> result) { failed = !result; });
+  client.statistics([&](Result<RelayClient::Statistics> result) { failed = !result; });
   EXPECT_TRUE(failed);
 }
 

@@ -53,9 +53,10 @@ class CrewTest : public testing::Test, private RelayEvents {
     crew_->commit([&] { applied = true; });
     ASSERT_TRUE(run_until([&] { return applied; }));
   }
-  std::vector<RelayCounters> counters() {
-    std::optional<std::vector<RelayCounters>> all;
-    crew_->counters([&](std::vector<RelayCounters> said) { all = std::move(said); });
+  std::vector<RelayCounters> counters() { return statistics().forwards; }
+  Crew::Statistics statistics() {
+    std::optional<Crew::Statistics> all;
+    crew_->statistics([&](Crew::Statistics said) { all = std::move(said); });
     EXPECT_TRUE(run_until([&] { return all.has_value(); }));
     return *all;
   }
@@ -126,6 +127,11 @@ TEST_F(CrewTest, ALimitCountsTheConnectionsOfAllThreads) {
     clients.push_back(connected_socket(host));
   EXPECT_TRUE(run_until([&] { return counters()[0].failures == 13; }));
   EXPECT_EQ(counters()[0].connections, 7u);
+  std::uint64_t refused = 0;
+  const Crew::Statistics told = statistics();
+  for (const RelayLaneStatistics& lane : told.lanes)
+    refused += lane.refused;
+  EXPECT_EQ(refused, 13u);
   clients.clear();
   for (int i = 0; i < 7; ++i)
     accepted_socket(target_).reset();

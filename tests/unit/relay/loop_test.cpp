@@ -58,6 +58,51 @@ TEST(RelayLoop, WithoutDescriptorsAcceptingPausesAndResumes) {
   }));
 }
 
+TEST(RelayLoop, CountsHowLongItsRoundsTake) {
+  struct Slow final : Task {
+    void run() override {
+      const gint64 end = g_get_monotonic_time() + 3000;
+      while (g_get_monotonic_time() < end) {
+      }
+      if (--left > 0) loop->again(*this);
+    }
+    Loop* loop = nullptr;
+    int left = 0;
+  };
+  auto loop = Loop::create(nullptr);
+  ASSERT_TRUE(loop);
+  Slow task;
+  task.loop = loop->get();
+  // The first follow each other at once, the last is the only one of its turn.
+  for (const int rounds : {3, 1}) {
+    task.left = rounds;
+    (*loop)->again(task);
+    ASSERT_TRUE(run_until([&] { return task.left == 0; }));
+  }
+  const RoundTimes& times = (*loop)->round_times();
+  // 1 ms is the fourth bound, 2.5 ms the fifth: at least so long, and all of them counted.
+  std::uint64_t slow = 0;
+  std::uint64_t all = 0;
+  for (std::size_t i = 0; i < times.rounds.size(); ++i) {
+    all += times.rounds[i];
+    if (i >= 5) slow += times.rounds[i];
+  }
+  EXPECT_GE(slow, 4u);
+  EXPECT_EQ(all, (*loop)->rounds());
+  EXPECT_GE(times.microseconds, 4u * 3000u);
+}
+
+TEST(RoundTimes, ABoundIsWithinIt) {
+  RoundTimes times;
+  for (const unsigned duration : {0u, 100u, 101u, 1'000'000u, 1'000'001u})
+    times.add(duration);
+  EXPECT_EQ(times.rounds[0], 2u);
+  EXPECT_EQ(times.rounds[1], 1u);
+  EXPECT_EQ(times.rounds[RelayLaneStatistics::bounds.size() - 1], 1u);
+  EXPECT_EQ(times.rounds[RelayLaneStatistics::bounds.size()], 1u);
+  EXPECT_EQ(times.microseconds, 2'000'202u);
+}
+
 TEST(RelayLoop, SlowTasksLetOthersInBetween) {
   struct Slow final : Task {
     void run() override {

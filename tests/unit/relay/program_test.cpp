@@ -336,17 +336,33 @@ TEST_F(ProgramTest, AnswersAQuestionPacketByPacket) {
   EXPECT_TRUE(control.receives<RelayCommitted>());
   control.send(RelayStatistics{2});
   std::size_t counted = 0;
+  std::size_t lanes = 0;
   std::size_t packets = 0;
   for (bool ended = false; !ended; ++packets) {
     const auto messages = control.receive();
     ASSERT_FALSE(messages.empty());
     for (const RelayMessage& message : messages) {
       counted += std::holds_alternative<RelayCounters>(message);
+      lanes += std::holds_alternative<RelayLaneStatistics>(message);
       ended = ended || std::holds_alternative<RelayStatisticsEnd>(message);
     }
   }
   EXPECT_EQ(counted, 900u);
   EXPECT_GT(packets, 3u);
+  EXPECT_EQ(lanes, 0u) << "an older daemon knows no such message";
+}
+
+TEST_F(ProgramTest, TellsOfItsLanesWhereThatIsUnderstood) {
+  start();
+  Control control(path_);
+  control.send(RelayHello{relay_protocol_version, relay_capabilities, 1});
+  ASSERT_TRUE(control.receives<RelayHello>());
+  control.send(RelayStatistics{1});
+  const auto messages = control.receive();
+  ASSERT_EQ(messages.size(), 3u);
+  EXPECT_FALSE(std::get<RelayLaneStatistics>(messages[0]).bulk);
+  EXPECT_TRUE(std::get<RelayLaneStatistics>(messages[1]).bulk);
+  EXPECT_TRUE(std::holds_alternative<RelayStatisticsEnd>(messages[2]));
 }
 
 }  // namespace

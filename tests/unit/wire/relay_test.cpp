@@ -86,6 +86,8 @@ TEST(RelayWire, EveryMessageComesBackAsItWas) {
   const RelayCounters counters{"k", 1, 2, 3, 4, 5};
   EXPECT_EQ(round_trip(counters), counters);
   EXPECT_EQ(round_trip(RelayStatisticsEnd{5}).sequence, 5u);
+  const RelayLaneStatistics lane{true, 1, 2, 3, {4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, ~0ull}};
+  EXPECT_EQ(round_trip(lane), lane);
   const RelayProven proven = round_trip(RelayProven{"k", 63});
   EXPECT_TRUE(proven.key == "k" && proven.endpoint == 63);
   EXPECT_EQ(round_trip(RelayFailing{"k", ECONNREFUSED}).error_number, ECONNREFUSED);
@@ -102,6 +104,12 @@ TEST(RelayWire, EveryMessageComesBackAsItWas) {
   RelayKept back{"k", {}};
   back.fds.push_back(some_fd());
   EXPECT_EQ(round_trip(std::move(back)).name, "k");
+}
+
+TEST(RelayWire, LanesAddUp) {
+  RelayLaneStatistics sum{true, 1, 2, 3, {4}};
+  sum += {true, 10, 20, 30, {40, 50}};
+  EXPECT_EQ(sum, (RelayLaneStatistics{true, 11, 22, 33, {44, 50}}));
 }
 
 TEST(RelayWire, WhatIsKeptIsOne) {
