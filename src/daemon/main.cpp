@@ -157,6 +157,7 @@ int run(const Settings& settings) {
   };
   std::optional<HookServer> hook(std::in_place, *std::move(hook_socket),
                                  [&](const HookMessage& message, HookServer::Answer answer) {
+                                   table.set_hook_heard(g_get_real_time() / G_USEC_PER_SEC);
                                    if (idle) idle->happened();
                                    if (message.operation == HookOperation::prepare) {
                                      if (idle) idle->hold(message.uuid, reservation_time);
