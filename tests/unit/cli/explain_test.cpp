@@ -115,6 +115,7 @@ TEST_F(Explain, SaysByWhichWaysAForwardIsServed) {
   ForwardView web = fake_forward("web");
   web.transport = Transport::tcp;
   web.offload = Offload::redirect;
+  web.host_port = web.requested_port = Port::from(1);  // that nobody has here
   web.ways = {{"tcp", WayState::used, ""},
               {"vsock", WayState::rejected, "the domain has no <vsock> device"},
               {"redirect", WayState::used, ""}};
