@@ -38,7 +38,8 @@ std::vector<SeenDomain> domains_of(const Objects& objects, const std::string& on
 }
 
 // `name`: that domain alone, by its object path in `found` where this daemon has it.
-SeenDaemon seen_daemon(const Daemons::Tried& tried, const std::optional<std::string>& name, bool& found) {
+SeenDaemon seen_daemon(const Daemons::Tried& tried, const std::optional<std::string>& name,
+                       bool& found) {
   SeenDaemon seen;
   seen.title = tried.instance.title;
   seen.uri = tried.instance.uri;
@@ -91,12 +92,13 @@ std::string page(const Findings& findings, bool color) {
                               : finding.severity == Severity::warning ? "33"
                                                                       : "2";
     page += painted(std::string(text(finding.severity)), paint, color) + ' ' +
-            printable(finding.subject) + ": " + printable(finding.message, 4096) + " [" + finding.id +
-            "]\n" + indented(finding.fix, "    ");
+            printable(finding.subject) + ": " + printable(finding.message, 4096) + " [" +
+            finding.id + "]\n" + indented(finding.fix, "    ");
   }
   const auto unchecked = std::ranges::count(findings, Severity::not_checked, &Finding::severity);
   const auto wrong = std::ssize(findings) - unchecked;
-  page += wrong == 0 ? "nothing wrong was found" : std::to_string(wrong) + (wrong == 1 ? " finding" : " findings");
+  page += wrong == 0 ? "nothing wrong was found"
+                     : std::to_string(wrong) + (wrong == 1 ? " finding" : " findings");
   if (unchecked > 0) page += "; not checked: " + std::to_string(unchecked);
   return page + '\n';
 }
@@ -125,7 +127,8 @@ int run_doctor(const Verb& verb, Call& call) {
   for (const Check& check : checks())
     check.run(seen, findings);
   std::ranges::stable_sort(findings, {}, &Finding::severity);
-  print(call.globals.json ? json_findings(findings) : page(findings, color_wanted(call.globals.color)));
+  print(call.globals.json ? json_findings(findings)
+                          : page(findings, color_wanted(call.globals.color)));
   return any_wrong(findings) ? 1 : 0;
 }
 
@@ -135,7 +138,8 @@ const Verb doctor_verb{
     "doctor",
     "[DOMAIN]",
     "Find what is wrong and how to mend it",
-    "Looks at the hook, the daemon, its relay, libvirt, permissions, firewalls, and domains or one\n"
+    "Looks at the hook, the daemon, its relay, libvirt, permissions, firewalls, and domains or "
+    "one\n"
     "DOMAIN with their guests and forwards. Each finding names the command that mends it. Exit\n"
     "status 0: nothing wrong was found, 1: something was. What this user may not look at is not\n"
     "checked, and said so.",

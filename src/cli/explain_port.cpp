@@ -49,23 +49,28 @@ std::string nothing_said(const DomainView& domain, Protocol protocol, Port port)
   if (!domain.active) return "the domain does not run";
   const std::string number = std::to_string(port.number());
   if (domain.guest_agent == "connected" || domain.guest_agent == "qemu-agent")
-    return "the guest says that nothing listens on " + std::string(text(protocol)) + " port " + number +
-           (protocol == Protocol::udp ? ", or was not asked: UDP is looked at where a definition or a "
-                                        "rule names it"
-                                      : "");
+    return "the guest says that nothing listens on " + std::string(text(protocol)) + " port " +
+           number +
+           (protocol == Protocol::udp
+                ? ", or was not asked: UDP is looked at where a definition or a "
+                  "rule names it"
+                : "");
   std::string why = domain.guest_agent_reason;
   if (domain.guest_agent == "no-vsock" && why.empty()) why = "the domain has no <vsock> device";
-  return "not known: no agent tells what listens in the guest" + (why.empty() ? "" : " (" + why + ')');
+  return "not known: no agent tells what listens in the guest" +
+         (why.empty() ? "" : " (" + why + ')');
 }
 
-std::string command(const DomainView& domain, const std::string& verb, Protocol protocol, Port port) {
-  return "virt-forward " + verb + ' ' + shell_word(domain.name) + ' ' + std::to_string(port.number()) +
-         (protocol == Protocol::udp ? "/udp" : "");
+std::string command(const DomainView& domain, const std::string& verb, Protocol protocol,
+                    Port port) {
+  return "virt-forward " + verb + ' ' + shell_word(domain.name) + ' ' +
+         std::to_string(port.number()) + (protocol == Protocol::udp ? "/udp" : "");
 }
 
 std::string seconds_words(std::int64_t seconds) {
   if (seconds <= 0) return "now";
-  if (seconds < 120) return "in " + std::to_string(seconds) + (seconds == 1 ? " second" : " seconds");
+  if (seconds < 120)
+    return "in " + std::to_string(seconds) + (seconds == 1 ? " second" : " seconds");
   return "in " + std::to_string(seconds / 60) + " minutes";
 }
 
@@ -103,17 +108,20 @@ PortExplanation nothing_known(const ShownDomain& shown, Protocol protocol, Port 
   explanation.reason += told ? ", and nothing listens there" : ", and no agent tells of ports";
   explanation.next = command(domain, "add", protocol, port);
   if (told && !domain.automatic)
-    explanation.next += "   # or for whatever opens: virt-forward auto " + shell_word(domain.name) + " on";
-  if (!told) explanation.next += "   # what the agent lacks: virt-forward doctor " + shell_word(domain.name);
+    explanation.next +=
+        "   # or for whatever opens: virt-forward auto " + shell_word(domain.name) + " on";
+  if (!told)
+    explanation.next += "   # what the agent lacks: virt-forward doctor " + shell_word(domain.name);
   return explanation;
 }
 
 std::string decision_words(const PortExplanation& explanation) {
   if (!explanation.definition.empty() && explanation.forward) {
     const ForwardView& forward = *explanation.forward;
-    const char* const where = forward.live && forward.config ? "of the running domain and its next start"
-                              : forward.live                 ? "of the running domain alone"
-                                                             : "of the domain's next start";
+    const char* const where = forward.live && forward.config
+                                  ? "of the running domain and its next start"
+                              : forward.live ? "of the running domain alone"
+                                             : "of the domain's next start";
     return "definition \"" + explanation.definition + "\" in the metadata " + where;
   }
   if (explanation.rule)
@@ -131,18 +139,22 @@ std::string listener_words(const PortView& port) {
     words += ": " + (port.process->name.empty() ? std::string("a process") : port.process->name);
   std::string who;
   if (port.process && port.process->pid > 0) who = "process " + std::to_string(port.process->pid);
-  if (port.user_id) who += (who.empty() ? "" : ", ") + std::string("user ") + std::to_string(*port.user_id);
-  if (!port.container.empty()) who += (who.empty() ? "" : ", ") + std::string("in ") + port.container;
+  if (port.user_id)
+    who += (who.empty() ? "" : ", ") + std::string("user ") + std::to_string(*port.user_id);
+  if (!port.container.empty())
+    who += (who.empty() ? "" : ", ") + std::string("in ") + port.container;
   if (!who.empty()) words += (port.process ? " (" : ": (") + who + ')';
   return words + (port.source == PortSource::agent ? "; virt-forward-guest says so"
                                                    : "; QEMU's guest agent says so");
 }
 
 std::string holder_words(const HolderView& holder) {
-  std::string words = std::to_string(holder.port->number()) + " on " + joined(holder.addresses) + " is held by ";
-  if (!holder.process) return words + "a program of user " + holder.user + " (run as root to see the process)";
-  return words + holder.process->name + " (process " + std::to_string(holder.process->pid) + ", user " +
-         holder.user + ')';
+  std::string words =
+      std::to_string(holder.port->number()) + " on " + joined(holder.addresses) + " is held by ";
+  if (!holder.process)
+    return words + "a program of user " + holder.user + " (run as root to see the process)";
+  return words + holder.process->name + " (process " + std::to_string(holder.process->pid) +
+         ", user " + holder.user + ')';
 }
 
 void line(std::string& page, const char* what, const std::string& words) {
@@ -172,7 +184,8 @@ PortExplanation explain_forward(const ShownDomain& shown, const ForwardView& for
                               forward.guest_port, forward};
   if (forward.origin == Origin::metadata) explanation.definition = forward.definition;
   for (const PortView& port : shown.ports) {
-    if (port.forward == forward.id && forward.origin == Origin::automatic) take_rule(explanation, port);
+    if (port.forward == forward.id && forward.origin == Origin::automatic)
+      take_rule(explanation, port);
     if (port.protocol == forward.protocol && port.port == forward.guest_port && forward.guest_port)
       explanation.listeners.push_back(port);
   }
@@ -232,7 +245,8 @@ std::string page(const PortExplanation& explanation, bool color, bool notes_belo
     line(page, "host port", holder_words(holder));
   const auto& forward = explanation.forward;
   if (forward && forward->next_retry)
-    line(page, "next try", seconds_words(*forward->next_retry - g_get_real_time() / G_USEC_PER_SEC));
+    line(page, "next try",
+         seconds_words(*forward->next_retry - g_get_real_time() / G_USEC_PER_SEC));
   line(page, "next step", explanation.next);
   if (!forward || forward->ways.empty()) return page;
   Table table({"WAY", "STATE"});

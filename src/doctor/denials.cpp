@@ -13,7 +13,8 @@ namespace {
 
 // The value of NAME=VALUE or NAME="VALUE" in an audit line.
 std::string field(std::string_view line, std::string_view name) {
-  for (std::size_t at = line.find(name); at != std::string_view::npos; at = line.find(name, at + 1)) {
+  for (std::size_t at = line.find(name); at != std::string_view::npos;
+       at = line.find(name, at + 1)) {
     const std::size_t value = at + name.size() + 1;
     if ((at > 0 && line[at - 1] != ' ') || value > line.size() || line[value - 1] != '=') continue;
     if (value < line.size() && line[value] == '"')
@@ -35,16 +36,20 @@ void judge_apparmor(std::string_view line, std::set<std::string>& told, Findings
   const std::string mask = field(line, "denied_mask");
   if (!told.insert("apparmor " + profile + ' ' + path + ' ' + mask).second) return;
   const std::string base = profile.substr(0, profile.find("//"));
-  const std::string file = base == "libvirtd" ? "usr.sbin.libvirtd"
+  const std::string file = base == "libvirtd"    ? "usr.sbin.libvirtd"
                            : base == "virtqemud" ? "usr.sbin.virtqemud"
                                                  : base.substr(base.rfind('/') + 1);
-  const std::string rule = path + ' ' + (mask.find('x') != std::string::npos ? "rPUx" : mask.empty() ? "r" : mask) + ',';
-  findings.push_back(
-      {"apparmor-denied", Severity::error, printable(path.empty() ? profile : path),
-       "AppArmor's profile " + printable(profile) + " forbade " + printable(field(line, "comm")) + " \"" +
-           printable(field(line, "operation")) + "\" (" + printable(mask) + ')',
-       "echo '" + printable(rule) + "' >> /etc/apparmor.d/local/" + printable(file) +
-           " && apparmor_parser --replace /etc/apparmor.d/" + printable(file)});
+  const std::string rule = path + ' ' +
+                           (mask.find('x') != std::string::npos ? "rPUx"
+                            : mask.empty()                      ? "r"
+                                                                : mask) +
+                           ',';
+  findings.push_back({"apparmor-denied", Severity::error, printable(path.empty() ? profile : path),
+                      "AppArmor's profile " + printable(profile) + " forbade " +
+                          printable(field(line, "comm")) + " \"" +
+                          printable(field(line, "operation")) + "\" (" + printable(mask) + ')',
+                      "echo '" + printable(rule) + "' >> /etc/apparmor.d/local/" + printable(file) +
+                          " && apparmor_parser --replace /etc/apparmor.d/" + printable(file)});
 }
 
 void judge_selinux(std::string_view line, std::set<std::string>& told, Findings& findings) {
@@ -56,13 +61,13 @@ void judge_selinux(std::string_view line, std::set<std::string>& told, Findings&
   const std::string program = field(line, "comm");
   const std::string path = field(line, "path").empty() ? field(line, "name") : field(line, "path");
   if (!told.insert("selinux " + program + ' ' + path + ' ' + what).second) return;
-  findings.push_back({"selinux-denied", Severity::error, printable(path.empty() ? program : path),
-                      "SELinux forbade " + printable(program) + " \"" + printable(what) + "\" (" +
-                          printable(field(line, "scontext")) + " on " +
-                          printable(field(line, "tcontext")) + ')',
-                      "restorecon -v /usr/sbin/virt-forward-hook /etc/libvirt/hooks/qemu.d/50-virt-forward"
-                      "   # and if that does not help: ausearch -m avc -ts boot | audit2allow -M "
-                      "virt-forward && semodule -i virt-forward.pp"});
+  findings.push_back(
+      {"selinux-denied", Severity::error, printable(path.empty() ? program : path),
+       "SELinux forbade " + printable(program) + " \"" + printable(what) + "\" (" +
+           printable(field(line, "scontext")) + " on " + printable(field(line, "tcontext")) + ')',
+       "restorecon -v /usr/sbin/virt-forward-hook /etc/libvirt/hooks/qemu.d/50-virt-forward"
+       "   # and if that does not help: ausearch -m avc -ts boot | audit2allow -M "
+       "virt-forward && semodule -i virt-forward.pp"});
 }
 
 }  // namespace

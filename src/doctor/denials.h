@@ -14,8 +14,8 @@
 namespace vf {
 
 struct DenialFacts {
-  std::string log;             // lines of kernel log, journal and audit log
-  bool any = false;            // some log could be read
+  std::string log;   // lines of kernel log, journal and audit log
+  bool any = false;  // some log could be read
   std::vector<Error> unread;
 };
 

@@ -57,8 +57,9 @@ DenialFacts read_denials() {
   read_file("/var/log/kern.log", facts);
   // auditd takes what the ring then does not have, and the journal has both.
   if (access("/run/systemd/journal/socket", F_OK) == 0) {
-    const auto journal = output_of({"/usr/bin/journalctl", "--quiet", "--no-pager", "--boot", "--output=cat",
-                                    "--lines=20000", "_TRANSPORT=audit", "+", "_TRANSPORT=kernel"});
+    const auto journal =
+        output_of({"/usr/bin/journalctl", "--quiet", "--no-pager", "--boot", "--output=cat",
+                   "--lines=20000", "_TRANSPORT=audit", "+", "_TRANSPORT=kernel"});
     if (journal && !journal->empty()) {
       facts.log += *journal;
       facts.any = true;

@@ -39,9 +39,9 @@ class Judge {
     if (!domain_.active || !wants_agent()) return;
     const std::string& word = domain_.guest_agent;
     if (word == "connected" || word == "connecting" || word == "qemu-agent") return;
-    const std::string because =
-        domain_.automatic ? "ports that it opens are not noticed"
-                          : "forwards that need the agent have no way into the guest";
+    const std::string because = domain_.automatic
+                                    ? "ports that it opens are not noticed"
+                                    : "forwards that need the agent have no way into the guest";
     if (word == "no-vsock") {
       add("no-vsock", Severity::warning, "the domain has no <vsock> device: " + because,
           "printf '%s' \"" + std::string(vsock_xml) + "\" | virsh attach-device " + name_ +
@@ -71,9 +71,9 @@ class Judge {
     if (domain_.guest_agent == "connected") return;
     std::set<std::string> told;
     for (const PortView& port : seen_.ports) {
-      const bool only = !port.addresses.empty() && std::ranges::all_of(port.addresses, [](const IpAddress& one) {
-        return one.is_loopback();
-      });
+      const bool only = !port.addresses.empty() &&
+                        std::ranges::all_of(port.addresses,
+                                            [](const IpAddress& one) { return one.is_loopback(); });
       if (!only || !port.port) continue;
       const bool wanted = std::ranges::any_of(seen_.forwards, [&](const ForwardView& forward) {
         return forward.state != ForwardState::inactive && forward.state != ForwardState::disabled &&
@@ -82,10 +82,12 @@ class Judge {
       });
       const bool elsewhere = std::ranges::any_of(seen_.ports, [&](const PortView& other) {
         return other.protocol == port.protocol && other.port == port.port &&
-               !std::ranges::all_of(other.addresses, [](const IpAddress& one) { return one.is_loopback(); });
+               !std::ranges::all_of(other.addresses,
+                                    [](const IpAddress& one) { return one.is_loopback(); });
       });
       if (!wanted || elsewhere || !told.insert(port.id).second) continue;
-      std::string who = port.process && !port.process->name.empty() ? port.process->name : "the service";
+      std::string who =
+          port.process && !port.process->name.empty() ? port.process->name : "the service";
       add("loopback-only", Severity::error,
           who + " on port " + std::to_string(port.port->number()) + " of the guest listens on " +
               port.addresses.front().text() + " alone, where neither the network nor QEMU gets",
@@ -98,12 +100,14 @@ class Judge {
   void drift() {
     if (!domain_.active || !domain_.persistent) return;
     for (const ForwardView& forward : seen_.forwards) {
-      if (forward.origin != Origin::metadata || forward.live == forward.config || of_range_again(forward))
+      if (forward.origin != Origin::metadata || forward.live == forward.config ||
+          of_range_again(forward))
         continue;
       if (forward.live)
         add("live-only", Severity::warning,
-            "forward " + forward_name(forward) + " is in the running domain alone, or otherwise at "
-            "its next start",
+            "forward " + forward_name(forward) +
+                " is in the running domain alone, or otherwise at "
+                "its next start",
             add_command(forward, "--config"));
       else
         add("config-only", Severity::warning,
@@ -171,11 +175,12 @@ class Judge {
   }
 
   void judge_forward(const ForwardView& forward) {
-    const std::string what = "forward " + forward_name(forward) +
-                             (forward.id == forward.definition || !forward.guest_port
-                                  ? ""
-                                  : " (guest port " + std::to_string(forward.guest_port->number()) + ')') +
-                             " is " + std::string(text(forward.state)) + ": " + forward.reason;
+    const std::string what =
+        "forward " + forward_name(forward) +
+        (forward.id == forward.definition || !forward.guest_port
+             ? ""
+             : " (guest port " + std::to_string(forward.guest_port->number()) + ')') +
+        " is " + std::string(text(forward.state)) + ": " + forward.reason;
     const std::string explain = "virt-forward explain " + name_ + ' ' + shell_word(forward.id);
     switch (forward.state) {
       case ForwardState::active:
@@ -193,7 +198,8 @@ class Judge {
       case ForwardState::denied:
         add("forward-denied", Severity::error, what,
             "as the reason says: edit /etc/virt-forward/virt-forward.conf, then systemctl reload "
-            "virt-forwardd; or " + remove_command(forward, forward.config ? "--persistent" : "--live"));
+            "virt-forwardd; or " +
+                remove_command(forward, forward.config ? "--persistent" : "--live"));
         return;
       case ForwardState::failed:
         add("forward-failed", Severity::error, what, explain);
@@ -222,7 +228,8 @@ void judge_domain(const SeenDomain& seen, Findings& findings) {
 void check_domains(const Seen& seen, Findings& findings) {
   for (const SeenDaemon& daemon : seen.daemons) {
     if (daemon.silent)
-      findings.push_back({"domains", Severity::not_checked, daemon.uri.empty() ? daemon.title : daemon.uri,
+      findings.push_back({"domains", Severity::not_checked,
+                          daemon.uri.empty() ? daemon.title : daemon.uri,
                           "its domains and forwards: " + daemon.title + " does not tell of them",
                           daemon.start.empty() ? "virt-forward list" : daemon.start});
     else if (daemon.no_objects)

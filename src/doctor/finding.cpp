@@ -22,9 +22,8 @@ std::string_view text(Severity severity) {
 }
 
 bool any_wrong(const Findings& findings) {
-  return std::ranges::any_of(findings, [](const Finding& finding) {
-    return finding.severity != Severity::not_checked;
-  });
+  return std::ranges::any_of(
+      findings, [](const Finding& finding) { return finding.severity != Severity::not_checked; });
 }
 
 std::string json_findings(const Findings& findings) {

@@ -15,8 +15,8 @@ namespace {
 struct Step {
   std::string hook;
   Packet packet;
-  std::string what;       // "connections to 192.168.122.5:80", for people
-  std::string nft;        // conditions
+  std::string what;  // "connections to 192.168.122.5:80", for people
+  std::string nft;   // conditions
   std::string iptables;
 };
 
@@ -32,8 +32,8 @@ std::string chain_words(const Obstacle& obstacle) {
 
 std::string fix_of(const Obstacle& obstacle, const Step& step) {
   if (obstacle.table->tool == FilterTable::Tool::nft)
-    return "nft insert rule " + name_of(*obstacle.table) + ' ' + obstacle.base->name + ' ' + step.nft +
-           " accept";
+    return "nft insert rule " + name_of(*obstacle.table) + ' ' + obstacle.base->name + ' ' +
+           step.nft + " accept";
   std::string program = obstacle.table->family == "ip6" ? "ip6tables" : "iptables";
   program += obstacle.table->tool == FilterTable::Tool::iptables_legacy ? "-legacy" : "-nft";
   if (obstacle.table->name != "filter") program += " -t " + obstacle.table->name;
@@ -145,8 +145,8 @@ void judge_firewall(const Seen& seen, const FirewallFacts& facts, Findings& find
         needed = true;
         for (const Obstacle& obstacle : obstacles(facts.tables, step.hook, step.packet)) {
           if (!told.insert({obstacle.base, obstacle.rule}).second) continue;
-          const std::string culprit =
-              obstacle.rule ? "a rule (" + obstacle.rule->text + ')' : std::string("the policy \"drop\"");
+          const std::string culprit = obstacle.rule ? "a rule (" + obstacle.rule->text + ')'
+                                                    : std::string("the policy \"drop\"");
           findings.push_back({"firewall-drops",
                               obstacle.certain ? Severity::error : Severity::warning,
                               domain.domain.name,
@@ -164,9 +164,8 @@ void judge_firewall(const Seen& seen, const FirewallFacts& facts, Findings& find
 }
 
 void check_firewall(const Seen& seen, Findings& findings) {
-  const bool any = std::ranges::any_of(seen.daemons, [](const SeenDaemon& daemon) {
-    return !daemon.domains.empty();
-  });
+  const bool any = std::ranges::any_of(
+      seen.daemons, [](const SeenDaemon& daemon) { return !daemon.domains.empty(); });
   if (any) judge_firewall(seen, read_firewall(), findings);
 }
 

@@ -19,7 +19,7 @@ namespace vf {
 struct FirewallFacts {
   std::vector<FilterTable> tables;
   std::map<std::string, std::vector<IpAddress>> links;  // this host's addresses on its links
-  std::vector<Error> unread;  // what could not be looked at
+  std::vector<Error> unread;                            // what could not be looked at
 };
 
 void judge_firewall(const Seen& seen, const FirewallFacts& facts, Findings& findings);

@@ -40,7 +40,8 @@ Result<std::string> list_ruleset() {
   set_flags(context.get(), json_flag);
   if (run(context.get(), "list ruleset") != 0) {
     std::string said = errors(context.get());
-    return Unexpected(ErrorCode::failed, "nftables cannot be read: " + said.substr(0, said.find('\n')));
+    return Unexpected(ErrorCode::failed,
+                      "nftables cannot be read: " + said.substr(0, said.find('\n')));
   }
   return std::string(output(context.get()));
 }
@@ -68,8 +69,8 @@ void read_links(FirewallFacts& facts) {
     std::optional<IpAddress> address;
     if (at->ifa_addr->sa_family == AF_INET) {
       const auto* const v4 = reinterpret_cast<const sockaddr_in*>(at->ifa_addr);
-      address = IpAddress::from_bytes(
-          std::span(reinterpret_cast<const std::uint8_t*>(&v4->sin_addr), 4));
+      address =
+          IpAddress::from_bytes(std::span(reinterpret_cast<const std::uint8_t*>(&v4->sin_addr), 4));
     } else if (at->ifa_addr->sa_family == AF_INET6) {
       const auto* const v6 = reinterpret_cast<const sockaddr_in6*>(at->ifa_addr);
       address = IpAddress::from_bytes(std::span(v6->sin6_addr.s6_addr, 16));
@@ -92,7 +93,8 @@ FirewallFacts read_firewall() {
   FirewallFacts facts;
   read_links(facts);
   if (geteuid() != 0) {
-    facts.unread.push_back({ErrorCode::not_allowed, "whether a firewall is in the way is for root to see"});
+    facts.unread.push_back(
+        {ErrorCode::not_allowed, "whether a firewall is in the way is for root to see"});
     return facts;
   }
   using Tool = FilterTable::Tool;
@@ -101,9 +103,11 @@ FirewallFacts read_firewall() {
   append(facts.tables, read_iptables_save(v4, Tool::iptables_nft, "ip"));
   append(facts.tables, read_iptables_save(v6, Tool::iptables_nft, "ip6"));
   if (legacy_used("ip"))
-    append(facts.tables, read_iptables_save(saved("iptables-legacy-save", facts), Tool::iptables_legacy, "ip"));
+    append(facts.tables,
+           read_iptables_save(saved("iptables-legacy-save", facts), Tool::iptables_legacy, "ip"));
   if (legacy_used("ip6"))
-    append(facts.tables, read_iptables_save(saved("ip6tables-legacy-save", facts), Tool::iptables_legacy, "ip6"));
+    append(facts.tables,
+           read_iptables_save(saved("ip6tables-legacy-save", facts), Tool::iptables_legacy, "ip6"));
   const auto json = list_ruleset();
   if (!json) {
     facts.unread.push_back(json.error());

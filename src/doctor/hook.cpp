@@ -16,7 +16,8 @@
 namespace vf {
 namespace {
 
-constexpr char notice_command[] = "systemctl kill --signal=HUP libvirtd   # virtqemud on modular hosts";
+constexpr char notice_command[] =
+    "systemctl kill --signal=HUP libvirtd   # virtqemud on modular hosts";
 
 constexpr std::int64_t start_error = 2;
 
@@ -77,7 +78,8 @@ bool judge_file(const HookFacts& facts, Findings& findings) {
   }
   if (*facts.version != facts.own_version)
     add("hook-version", Severity::warning,
-        "it says " + (facts.version->empty() ? "nothing" : '"' + printable(*facts.version, 80) + '"') +
+        "it says " +
+            (facts.version->empty() ? "nothing" : '"' + printable(*facts.version, 80) + '"') +
             ", and this build's says \"" + facts.own_version + '"',
         "reinstall virt-forward, so that " + facts.program + " is of the same build");
   return true;
@@ -85,7 +87,7 @@ bool judge_file(const HookFacts& facts, Findings& findings) {
 
 void judge_notice(const HookFacts& facts, Findings& findings) {
   for (const RunningProcess& libvirt : facts.libvirt) {
-    if (libvirt.uid != 0) continue;  // a session's
+    if (libvirt.uid != 0) continue;                                // a session's
     if (facts.heard && *facts.heard >= libvirt.started) continue;  // it runs the hook: certain
     // It looked when the hook was there. The kernel tells the start of a process to a second or so.
     if (libvirt.started + start_error >= facts.since) continue;
@@ -134,11 +136,12 @@ void judge_other(const OtherHook& other, Findings& findings) {
   if (!other.is_program && (!script || !other.has_interpreter)) {
     findings.push_back(
         {"other-hook-broken", Severity::error, other.path,
-         script ? "its interpreter \"" +
-                      printable(other.text.substr(2, other.text.find('\n') - 2), 100) +
-                      "\" is not there: libvirt cannot run it and then starts no domain"
-                : "it is neither a program nor a script with \"#!\": libvirt cannot run it and then "
-                  "starts no domain",
+         script
+             ? "its interpreter \"" +
+                   printable(other.text.substr(2, other.text.find('\n') - 2), 100) +
+                   "\" is not there: libvirt cannot run it and then starts no domain"
+             : "it is neither a program nor a script with \"#!\": libvirt cannot run it and then "
+               "starts no domain",
          "chmod -x " + other.path});
     return;
   }
@@ -150,7 +153,8 @@ void judge_other(const OtherHook& other, Findings& findings) {
                ": libvirt waits for its hooks and answers nobody about the domain meanwhile, so "
                "both may hang, and ours behind it",
            "chmod -x " + other.path + "   # or let it call " + std::string(program) +
-               " in the background, without libvirt waiting: setsid -f … </dev/null >/dev/null 2>&1"});
+               " in the background, without libvirt waiting: setsid -f … </dev/null >/dev/null "
+               "2>&1"});
       return;
     }
 }
@@ -177,7 +181,7 @@ void check_hook(const Seen& seen, Findings& findings) {
   HookFacts facts = read_hook(VF_HOOK_PROGRAM, VF_HOOKS_DIRECTORY);
   facts.own_version = "virt-forward-hook " VF_VERSION;
   facts.daemon_answers = !system->silent;
-  facts.heard = system->hook_heard;
+  if (system->hook_heard) facts.heard = system->hook_heard;
   judge_hook(facts, findings);
 }
 

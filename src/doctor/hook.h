@@ -18,24 +18,24 @@ namespace vf {
 struct OtherHook {
   std::string path;
   bool executable = false;
-  std::int64_t changed = 0;   // Unix time, seconds
-  std::string text;           // its start, where it is a script
+  std::int64_t changed = 0;     // Unix time, seconds
+  std::string text;             // its start, where it is a script
   bool has_interpreter = true;  // what its first line names is there
-  bool is_program = false;    // ELF
+  bool is_program = false;      // ELF
 };
 
 struct HookFacts {
-  std::string program;  // where this build has it
-  std::string link;     // where libvirt looks for it
+  std::string program;              // where this build has it
+  std::string link;                 // where libvirt looks for it
   std::optional<Error> unreadable;  // the folder of hooks cannot be looked into
 
   enum class Link { absent, link, file };
   Link kind = Link::absent;
-  std::string target;          // of the link
-  bool leads_there = false;    // the link is the program
-  bool exists = false;         // what the link leads to
+  std::string target;        // of the link
+  bool leads_there = false;  // the link is the program
+  bool exists = false;       // what the link leads to
   bool executable = false;
-  std::int64_t since = 0;      // Unix time at which link or program came
+  std::int64_t since = 0;  // Unix time at which link or program came
   bool program_exists = false;
   std::string own_version;
   Result<std::string> version = std::string();  // what it prints
@@ -44,7 +44,7 @@ struct HookFacts {
 
   std::vector<RunningProcess> libvirt;  // that run QEMU domains
   bool daemon_answers = false;
-  std::optional<std::int64_t> heard;  // Unix time at which the daemon last heard from it
+  std::optional<std::int64_t> heard;  // Unix time at which a daemon last heard from it
 };
 
 void judge_hook(const HookFacts& facts, Findings& findings);

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t script_bytes = 256 << 10;
 constexpr std::size_t most_others = 256;
+constexpr char heard_mark[] = "/run/virt-forward/hook-heard";  // of the system daemon
 
 std::string canonical(const std::string& path) {
   char resolved[PATH_MAX];
@@ -36,14 +37,18 @@ std::optional<OtherHook> read_other(const std::string& path) {
     other.is_program = true;  // nothing is known of it
     return other;
   }
-  other.is_program = text->starts_with("\x7f" "ELF");
+  other.is_program = text->starts_with(
+      "\x7f"
+      "ELF");
   if (other.is_program) return other;
   other.text = *text;
   if (text->starts_with("#!")) {
     const std::size_t begin = text->find_first_not_of(" \t", 2);
     const std::size_t end = text->find_first_of(" \t\n", begin);
     const std::string interpreter =
-        begin == std::string::npos ? "" : text->substr(begin, end == std::string::npos ? end : end - begin);
+        begin == std::string::npos
+            ? ""
+            : text->substr(begin, end == std::string::npos ? end : end - begin);
     other.has_interpreter = access(interpreter.c_str(), X_OK) == 0;
   }
   return other;
@@ -92,6 +97,8 @@ HookFacts read_hook(const std::string& program, const std::string& hooks) {
   facts.link = hooks + "/qemu.d/50-virt-forward";
   facts.program_exists = access(program.c_str(), F_OK) == 0;
   read_link(facts);
+  struct stat mark {};
+  if (stat(heard_mark, &mark) == 0) facts.heard = mark.st_mtime;
   facts.libvirt = processes_named({"libvirtd", "virtqemud"});
   std::vector<std::string> paths{hooks + "/qemu"};
   for (const std::string& name : names_in(hooks + "/qemu.d"))

@@ -26,23 +26,26 @@ void judge(const SeenDomain& seen, const ForwardView& forward, const PortHolders
   for (const PortHolder& holder : holders.of(forward.protocol, *forward.requested_port)) {
     held += (held.empty() ? "" : " and ") +
             (holder.ours() ? "another forward (virt-forward list --all)" : text(holder));
-    if (!holder.ours() && holder.pid != 0) stop += "kill " + std::to_string(holder.pid) + "   # " + holder.process + '\n';
+    if (!holder.ours() && holder.pid != 0)
+      stop += "kill " + std::to_string(holder.pid) + "   # " + holder.process + '\n';
   }
   // A guess that gave way is what a guess is for.
   if (forward.origin == Origin::automatic && moved) return;
   const std::string name = forward_name(forward);
   std::string message = "host port " + wanted + " of forward " + name + " is " +
                         (held.empty() ? "free now" : "held by " + held);
-  if (moved) message += "; the forward is on " + std::to_string(forward.host_port->number()) + " instead";
+  if (moved)
+    message += "; the forward is on " + std::to_string(forward.host_port->number()) + " instead";
   std::string fix = stop;
   if (stop.empty() && !held.empty())
-    fix = "ss -Hlnptu 'sport = :" + std::to_string(forward.requested_port->number()) + "'   # as root\n";
+    fix = "ss -Hlnptu 'sport = :" + std::to_string(forward.requested_port->number()) +
+          "'   # as root\n";
   if (moved)
     fix += remove_command(forward, "--live") + " && " + add_command(forward, "--live");
   else
     fix += "# the forward is tried again by itself";
-  findings.push_back({"host-port-held", moved ? Severity::warning : Severity::error, seen.domain.name,
-                      std::move(message), std::move(fix)});
+  findings.push_back({"host-port-held", moved ? Severity::warning : Severity::error,
+                      seen.domain.name, std::move(message), std::move(fix)});
 }
 
 }  // namespace

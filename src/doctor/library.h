@@ -17,7 +17,8 @@ class Library {
  public:
   static Result<Library> load(const char* name) {
     void* const handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) return Unexpected(ErrorCode::not_supported, std::string(name) + " is not installed");
+    if (!handle)
+      return Unexpected(ErrorCode::not_supported, std::string(name) + " is not installed");
     return Library(handle);
   }
 

@@ -39,16 +39,18 @@ void judge_polkit(const std::string& user, const Result<std::vector<PolkitAnswer
       continue;
     }
     if (answer.authorized) continue;
-    findings.push_back({"polkit-refuses", answer.challenge ? Severity::warning : Severity::error, user,
+    findings.push_back({"polkit-refuses", answer.challenge ? Severity::warning : Severity::error,
+                        user,
                         "polkit's answer to " + answer.action + " is " +
                             (answer.challenge ? "\"not without a password\"" : "\"no\""),
                         join_group(user)});
   }
   if (!unknown.empty())
-    findings.push_back({"polkit-actions-missing", Severity::error, unknown,
-                        "polkit does not know these actions, so it lets nobody but root do them",
-                        "reinstall virt-forward: /usr/share/polkit-1/actions/org.virtforward1.policy "
-                        "is missing or cannot be read"});
+    findings.push_back(
+        {"polkit-actions-missing", Severity::error, unknown,
+         "polkit does not know these actions, so it lets nobody but root do them",
+         "reinstall virt-forward: /usr/share/polkit-1/actions/org.virtforward1.policy "
+         "is missing or cannot be read"});
 }
 
 Result<std::vector<PolkitAnswer>> ask_polkit() {
@@ -86,8 +88,8 @@ Result<std::vector<PolkitAnswer>> ask_polkit() {
 }
 
 void check_permissions(const Seen& seen, Findings& findings) {
-  const bool system = std::ranges::any_of(
-      seen.daemons, [](const SeenDaemon& daemon) { return daemon.system; });
+  const bool system =
+      std::ranges::any_of(seen.daemons, [](const SeenDaemon& daemon) { return daemon.system; });
   if (seen.root || !system) return;
   judge_polkit(user_name(getuid()), ask_polkit(), findings);
 }

@@ -14,10 +14,10 @@ namespace vf {
 
 // What polkit says of one action, for this process.
 struct PolkitAnswer {
-  std::string action;       // "org.virtforward1.read"
-  bool known = true;        // polkit knows the action
+  std::string action;  // "org.virtforward1.read"
+  bool known = true;   // polkit knows the action
   bool authorized = false;
-  bool challenge = false;   // not before a password is given
+  bool challenge = false;  // not before a password is given
 };
 void judge_polkit(const std::string& user, const Result<std::vector<PolkitAnswer>>& answers,
                   Findings& findings);

@@ -18,14 +18,14 @@ bool PortHolder::ours() const {
 std::string text(const PortHolder& holder) {
   const std::string user = "user " + user_name(holder.uid);
   if (holder.pid == 0) return "a program of " + user + " (run as root to see the process)";
-  return printable(holder.process, 64) + " (process " + std::to_string(holder.pid) + ", " + user + ')';
+  return printable(holder.process, 64) + " (process " + std::to_string(holder.pid) + ", " + user +
+         ')';
 }
 
 void PortHolders::add(Protocol protocol, PortHolder holder) {
   std::vector<PortHolder>& known = holders_[{protocol, holder.port}];
-  const auto same = std::ranges::find_if(known, [&](const PortHolder& one) {
-    return one.pid == holder.pid && one.uid == holder.uid;
-  });
+  const auto same = std::ranges::find_if(
+      known, [&](const PortHolder& one) { return one.pid == holder.pid && one.uid == holder.uid; });
   if (same == known.end())
     known.push_back(std::move(holder));
   else

@@ -128,10 +128,11 @@ Result<std::string> output_of(const std::vector<std::string>& command) {
     arguments.push_back(word.c_str());
   arguments.push_back(nullptr);
   GErrorOut error;
-  const auto process = adopt(g_subprocess_newv(
-      arguments.data(),
-      static_cast<GSubprocessFlags>(G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_PIPE),
-      error.out()));
+  const auto process =
+      adopt(g_subprocess_newv(arguments.data(),
+                              static_cast<GSubprocessFlags>(G_SUBPROCESS_FLAGS_STDOUT_PIPE |
+                                                            G_SUBPROCESS_FLAGS_STDERR_PIPE),
+                              error.out()));
   if (!process) return Unexpected(ErrorCode::failed, error.message());
   struct Outcome {
     bool over = false;
@@ -165,9 +166,10 @@ Result<std::string> output_of(const std::vector<std::string>& command) {
   const std::string err = taken(outcome.err);
   if (late) return Unexpected(ErrorCode::failed, command.front() + " does not end");
   if (!g_subprocess_get_successful(process.get()))
-    return Unexpected(ErrorCode::failed,
-                      command.front() + " fails: " +
-                          (err.empty() ? "it says nothing" : printable(err.substr(0, err.find('\n')), 200)));
+    return Unexpected(
+        ErrorCode::failed,
+        command.front() + " fails: " +
+            (err.empty() ? "it says nothing" : printable(err.substr(0, err.find('\n')), 200)));
   return out;
 }
 

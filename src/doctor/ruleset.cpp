@@ -178,9 +178,11 @@ Tri equals(FilterKey key, const FilterValues& values, const Packet& packet) {
     case FilterKey::family:
       return word_in(values, packet.v6 ? "ipv6" : "ipv4", packet.v6 ? 10 : 2);
     case FilterKey::state:
-      return word_in(values, packet.established ? "established" : "new", packet.established ? 2 : 8);
+      return word_in(values, packet.established ? "established" : "new",
+                     packet.established ? 2 : 8);
     case FilterKey::uid:
-      return number_in(values, packet.uid ? std::optional<std::int64_t>(*packet.uid) : std::nullopt);
+      return number_in(values,
+                       packet.uid ? std::optional<std::int64_t>(*packet.uid) : std::nullopt);
   }
   return Tri::maybe;
 }

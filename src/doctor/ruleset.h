@@ -27,7 +27,7 @@ Tri operator!(Tri value);
 // A packet of a forward's connections on its way. Absent is unknown.
 struct Packet {
   bool v6 = false;
-  std::optional<std::string> in_link = "";   // empty: none; unknown ones are not "lo"
+  std::optional<std::string> in_link = "";  // empty: none; unknown ones are not "lo"
   std::optional<std::string> out_link = "";
   std::optional<IpAddress> source;
   std::optional<IpAddress> destination;
@@ -74,15 +74,15 @@ struct FilterRule {
   enum class Verdict { none, accept, drop, jump, go, leave };
   std::vector<Condition> conditions;
   Verdict verdict = Verdict::none;
-  std::string target;   // of jump and go
-  std::string text;     // for people
+  std::string target;     // of jump and go
+  std::string text;       // for people
   bool about_us = false;  // it names a link, an address or a port
 };
 
 struct FilterChain {
   std::string name;
-  std::string hook;     // "input", "output", ...; empty: another chain's rules lead here
-  bool drops = false;   // its policy
+  std::string hook;    // "input", "output", ...; empty: another chain's rules lead here
+  bool drops = false;  // its policy
   std::vector<FilterRule> rules;
 };
 

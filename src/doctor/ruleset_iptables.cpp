@@ -39,7 +39,8 @@ std::optional<FilterValue> address_value(const std::string& word) {
   if (!address) return std::nullopt;
   unsigned length = static_cast<unsigned>(address->bytes().size()) * 8;
   if (slash != std::string::npos) {
-    const auto [end, error] = std::from_chars(word.data() + slash + 1, word.data() + word.size(), length);
+    const auto [end, error] =
+        std::from_chars(word.data() + slash + 1, word.data() + word.size(), length);
     if (error != std::errc() || end != word.data() + word.size()) return std::nullopt;
   }
   const auto range = subnet(*address, length);
@@ -54,7 +55,8 @@ std::optional<FilterValue> number_value(const std::string& word) {
   };
   if (!read(word.substr(0, middle), range.low)) return std::nullopt;
   range.high = range.low;
-  if (middle != std::string::npos && !read(word.substr(middle + 1), range.high)) return std::nullopt;
+  if (middle != std::string::npos && !read(word.substr(middle + 1), range.high))
+    return std::nullopt;
   return range;
 }
 
@@ -124,7 +126,8 @@ FilterRule rule_from(const std::vector<std::string>& words, const std::string& l
     }
     const auto option = options.find(word);
     if (option == options.end() || !has_value) {
-      if (word.starts_with('-')) rule.conditions.push_back([](const Packet&) { return Tri::maybe; });
+      if (word.starts_with('-'))
+        rule.conditions.push_back([](const Packet&) { return Tri::maybe; });
       no = false;
       continue;
     }

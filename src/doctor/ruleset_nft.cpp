@@ -25,7 +25,8 @@ JsonNode* member(JsonObject* object, const char* name) {
 
 std::string text_of(JsonNode* node) {
   if (!node || !JSON_NODE_HOLDS_VALUE(node)) return {};
-  if (json_node_get_value_type(node) == G_TYPE_INT64) return std::to_string(json_node_get_int(node));
+  if (json_node_get_value_type(node) == G_TYPE_INT64)
+    return std::to_string(json_node_get_int(node));
   const gchar* const text = json_node_get_string(node);
   return text ? text : "";
 }
@@ -97,11 +98,14 @@ class Reader {
   }
 
   void expression(JsonObject* expression, FilterRule& rule, std::vector<FilterRule>& branches) {
-    if (JsonObject* const match = object_of(member(expression, "match"))) return this->match(match, rule);
-    if (JsonObject* const map = object_of(member(expression, "vmap"))) return this->map(map, rule, branches);
+    if (JsonObject* const match = object_of(member(expression, "match")))
+      return this->match(match, rule);
+    if (JsonObject* const map = object_of(member(expression, "vmap")))
+      return this->map(map, rule, branches);
     if (verdict(expression, rule)) return;
     // Neither stops a packet nor asks anything of it.
-    for (const char* const harmless : {"counter", "log", "mangle", "meter", "notrack", "set", "add"})
+    for (const char* const harmless :
+         {"counter", "log", "mangle", "meter", "notrack", "set", "add"})
       if (member(expression, harmless)) return;
     if (JsonObject* const xt = object_of(member(expression, "xt"))) {
       const std::string name = text_of(xt, "name");
@@ -129,7 +133,8 @@ class Reader {
       rule.text += std::string(" ") + name;
       return true;
     }
-    for (const auto& [name, meaning] : {std::pair("jump", Verdict::jump), std::pair("goto", Verdict::go)}) {
+    for (const auto& [name, meaning] :
+         {std::pair("jump", Verdict::jump), std::pair("goto", Verdict::go)}) {
       JsonObject* const leads = object_of(member(expression, name));
       if (!leads) continue;
       rule.verdict = meaning;
@@ -152,11 +157,12 @@ class Reader {
     Left left;
     if (JsonObject* const meta = object_of(member(object, "meta"))) {
       const std::map<std::string, FilterKey, std::less<>> keys{
-          {"iifname", FilterKey::in_link},   {"iif", FilterKey::in_link},
-          {"oifname", FilterKey::out_link},  {"oif", FilterKey::out_link},
-          {"l4proto", FilterKey::protocol},  {"nfproto", FilterKey::family},
+          {"iifname", FilterKey::in_link},  {"iif", FilterKey::in_link},
+          {"oifname", FilterKey::out_link}, {"oif", FilterKey::out_link},
+          {"l4proto", FilterKey::protocol}, {"nfproto", FilterKey::family},
           {"skuid", FilterKey::uid}};
-      if (const auto key = keys.find(text_of(meta, "key")); key != keys.end()) left.key = key->second;
+      if (const auto key = keys.find(text_of(meta, "key")); key != keys.end())
+        left.key = key->second;
     } else if (JsonObject* const ct = object_of(member(object, "ct"))) {
       if (text_of(ct, "key") == "state") left.key = FilterKey::state;
     } else if (JsonObject* const payload = object_of(member(object, "payload"))) {
@@ -178,21 +184,24 @@ class Reader {
     JsonNode* const right = member(match, "right");
     const std::string op = text_of(match, "op");
     rule.text += ' ' + words(member(match, "left")) + (op == "!=" ? " != " : " ") + words(right);
-    if (!flags(member(match, "left"), right, op, rule)) compare(member(match, "left"), right, op, rule);
+    if (!flags(member(match, "left"), right, op, rule))
+      compare(member(match, "left"), right, op, rule);
   }
 
   // "tcp flags & (syn | ack) == syn": the first packet of a connection has SYN, the others ACK.
   bool flags(JsonNode* left, JsonNode* right, const std::string& op, FilterRule& rule) const {
     JsonNode* const sides = member(object_of(left), "&");
-    if (!sides || !JSON_NODE_HOLDS_ARRAY(sides) || json_array_get_length(json_node_get_array(sides)) != 2)
+    if (!sides || !JSON_NODE_HOLDS_ARRAY(sides) ||
+        json_array_get_length(json_node_get_array(sides)) != 2)
       return false;
-    JsonObject* const payload =
-        object_of(member(object_of(json_array_get_element(json_node_get_array(sides), 0)), "payload"));
+    JsonObject* const payload = object_of(
+        member(object_of(json_array_get_element(json_node_get_array(sides), 0)), "payload"));
     std::optional<FilterValues> mask = FilterValues();
     std::optional<FilterValues> wanted = FilterValues();
     collect(json_array_get_element(json_node_get_array(sides), 1), mask);
     collect(right, wanted);
-    if (text_of(payload, "protocol") != "tcp" || text_of(payload, "field") != "flags" || !mask || !wanted)
+    if (text_of(payload, "protocol") != "tcp" || text_of(payload, "field") != "flags" || !mask ||
+        !wanted)
       return false;
     const auto names = [](const FilterValues& values, const char* name) {
       return std::ranges::any_of(values, [&](const FilterValue& value) {
@@ -204,10 +213,11 @@ class Reader {
       return wanted->size() == (names(*mask, flag) ? 1u : 0u) &&
              (wanted->empty() || names(*wanted, flag));
     };
-    rule.conditions.push_back([first = fits("syn"), later = fits("ack"), no = op == "!="](const Packet& packet) {
-      if (packet.protocol != Protocol::tcp) return Tri::no;
-      return (packet.established ? later : first) != no ? Tri::yes : Tri::no;
-    });
+    rule.conditions.push_back(
+        [first = fits("syn"), later = fits("ack"), no = op == "!="](const Packet& packet) {
+          if (packet.protocol != Protocol::tcp) return Tri::no;
+          return (packet.established ? later : first) != no ? Tri::yes : Tri::no;
+        });
     return true;
   }
 
@@ -225,10 +235,11 @@ class Reader {
     const bool plain = op == "==" || op == "!=" || op == "in";
     if (!left.key || !values || !plain) return unknown(rule);
     rule.about_us = rule.about_us || *left.key <= FilterKey::destination_port;
-    rule.conditions.push_back([key = *left.key, values = *values, no = op == "!="](const Packet& packet) {
-      const Tri equal = equals(key, values, packet);
-      return no ? !equal : equal;
-    });
+    rule.conditions.push_back(
+        [key = *left.key, values = *values, no = op == "!="](const Packet& packet) {
+          const Tri equal = equals(key, values, packet);
+          return no ? !equal : equal;
+        });
   }
 
   void map(JsonObject* map, const FilterRule& rule, std::vector<FilterRule>& branches) {
@@ -240,7 +251,8 @@ class Reader {
       data = member(object_of(data), "set");
     }
     for_each_element(data, [&](JsonNode* pair) {
-      if (!JSON_NODE_HOLDS_ARRAY(pair) || json_array_get_length(json_node_get_array(pair)) != 2) return;
+      if (!JSON_NODE_HOLDS_ARRAY(pair) || json_array_get_length(json_node_get_array(pair)) != 2)
+        return;
       JsonNode* const value = json_array_get_element(json_node_get_array(pair), 0);
       JsonObject* const outcome = object_of(json_array_get_element(json_node_get_array(pair), 1));
       FilterRule branch = rule;
@@ -286,10 +298,10 @@ class Reader {
   static std::optional<FilterValue> range_of(JsonObject* object) {
     if (JsonObject* const prefix = object_of(member(object, "prefix"))) {
       const auto address = IpAddress::parse(text_of(prefix, "addr"));
-      const auto net = address ? subnet(*address, static_cast<unsigned>(
-                                                      json_object_get_int_member_with_default(
-                                                          prefix, "len", 999)))
-                               : std::nullopt;
+      const auto net =
+          address ? subnet(*address, static_cast<unsigned>(json_object_get_int_member_with_default(
+                                         prefix, "len", 999)))
+                  : std::nullopt;
       if (net) return FilterValue(*net);
     }
     JsonNode* const range = member(object, "range");

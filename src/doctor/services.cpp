@@ -16,7 +16,8 @@ constexpr char daemon_program[] = "virt-forwardd";
 constexpr char relay_program[] = "virt-forward-relay";
 
 const char* restart_command(const SeenDaemon& daemon) {
-  return daemon.system ? "systemctl restart virt-forwardd" : "systemctl --user restart virt-forwardd";
+  return daemon.system ? "systemctl restart virt-forwardd"
+                       : "systemctl --user restart virt-forwardd";
 }
 
 }  // namespace
@@ -27,7 +28,8 @@ void judge_daemon(const SeenDaemon& daemon, const std::string& own_version, Find
       findings.push_back({"daemon", Severity::not_checked, daemon.title,
                           "it cannot be asked: " + daemon.silent->message,
                           "sudo virt-forward doctor"});
-    else if (daemon.start.empty() || daemon.silent->message.find("does not answer") != std::string::npos)
+    else if (daemon.start.empty() ||
+             daemon.silent->message.find("does not answer") != std::string::npos)
       findings.push_back({"daemon-silent", Severity::error, daemon.title, daemon.silent->message,
                           restart_command(daemon)});
     else
@@ -38,24 +40,26 @@ void judge_daemon(const SeenDaemon& daemon, const std::string& own_version, Find
   }
   if (daemon.version != own_version)
     findings.push_back({"daemon-version", Severity::warning, daemon.title,
-                        "it is of version " + (daemon.version.empty() ? "unknown" : daemon.version) +
+                        "it is of version " +
+                            (daemon.version.empty() ? "unknown" : daemon.version) +
                             ", and this virt-forward of " + own_version,
                         restart_command(daemon)});
   if (!daemon.relay_connected)
-    findings.push_back(
-        {"relay-down", Severity::error, daemon.title,
-         "it has no relay that answers in its protocol: host ports are bound, but nobody carries bytes",
-         daemon.system ? "systemctl restart virt-forward-relay"
-                       : "systemctl --user restart virt-forward-relay"});
+    findings.push_back({"relay-down", Severity::error, daemon.title,
+                        "it has no relay that answers in its protocol: host ports are bound, but "
+                        "nobody carries bytes",
+                        daemon.system ? "systemctl restart virt-forward-relay"
+                                      : "systemctl --user restart virt-forward-relay"});
   if (!daemon.libvirt_connected)
-    findings.push_back({"libvirt-disconnected", Severity::error, daemon.title,
-                        "it has no connection to " + daemon.uri +
-                            ": domains that start now get no forwards",
-                        daemon.system ? "systemctl restart libvirtd   # virtqemud on modular hosts"
-                                      : "virsh --connect " + daemon.uri + " version"});
+    findings.push_back(
+        {"libvirt-disconnected", Severity::error, daemon.title,
+         "it has no connection to " + daemon.uri + ": domains that start now get no forwards",
+         daemon.system ? "systemctl restart libvirtd   # virtqemud on modular hosts"
+                       : "virsh --connect " + daemon.uri + " version"});
 }
 
-void judge_processes(const std::vector<ServiceProcess>& processes, bool system, Findings& findings) {
+void judge_processes(const std::vector<ServiceProcess>& processes, bool system,
+                     Findings& findings) {
   bool looked = true;
   for (const ServiceProcess& one : processes) {
     if (!one.program) {
@@ -64,12 +68,12 @@ void judge_processes(const std::vector<ServiceProcess>& processes, bool system, 
     }
     if (!one.program->replaced) continue;
     const std::string program = one.program->path.substr(one.program->path.rfind('/') + 1);
-    findings.push_back({program == relay_program ? "relay-program-replaced"
-                                                 : "daemon-program-replaced",
-                        Severity::warning, program,
-                        "process " + std::to_string(one.process.pid) + " runs a " + program +
-                            " that is no longer installed: it was upgraded or removed since",
-                        "systemctl restart " + program});
+    findings.push_back(
+        {program == relay_program ? "relay-program-replaced" : "daemon-program-replaced",
+         Severity::warning, program,
+         "process " + std::to_string(one.process.pid) + " runs a " + program +
+             " that is no longer installed: it was upgraded or removed since",
+         "systemctl restart " + program});
   }
   if (!looked && system)
     findings.push_back({"programs", Severity::not_checked, "virt-forwardd, virt-forward-relay",
@@ -92,8 +96,8 @@ void judge_units(const std::vector<UnitState>& units, Findings& findings) {
     findings.push_back({"units-missing", Severity::error, missing,
                         "systemd does not know these units", "systemctl daemon-reload"});
   if (!masked.empty())
-    findings.push_back({"units-masked", Severity::error, masked, "systemd may not start these units",
-                        "systemctl unmask " + masked});
+    findings.push_back({"units-masked", Severity::error, masked,
+                        "systemd may not start these units", "systemctl unmask " + masked});
   if (!off.empty())
     findings.push_back({"units-disabled", Severity::warning, off,
                         "these are not enabled: after the next boot nothing is forwarded",
@@ -114,11 +118,12 @@ void judge_libvirt(const std::string& uri, const Result<void>& answer, Findings&
   }
   const bool refused = message.find("ermission denied") != std::string::npos ||
                        message.find("uthentication") != std::string::npos;
-  findings.push_back({"libvirt-unreachable", Severity::error, uri,
-                      "libvirt cannot be reached: " + printable(message, 300),
-                      refused ? "usermod --append --groups libvirt " + user_name(getuid()) +
-                                    "   # then log in again"
-                              : "systemctl start libvirtd.socket   # virtqemud.socket on modular hosts"});
+  findings.push_back(
+      {"libvirt-unreachable", Severity::error, uri,
+       "libvirt cannot be reached: " + printable(message, 300),
+       refused
+           ? "usermod --append --groups libvirt " + user_name(getuid()) + "   # then log in again"
+           : "systemctl start libvirtd.socket   # virtqemud.socket on modular hosts"});
 }
 
 void check_services(const Seen& seen, Findings& findings) {

@@ -24,7 +24,8 @@ struct ServiceProcess {
 // `system`: there is a system daemon that should have a relay.
 void judge_processes(const std::vector<ServiceProcess>& processes, bool system, Findings& findings);
 
-// State of a unit file as systemd says it: "enabled", "disabled", "masked", ...; empty: no such unit.
+// State of a unit file as systemd says it: "enabled", "disabled", "masked", ...; empty: no such
+// unit.
 struct UnitState {
   std::string unit;
   std::string state;

@@ -26,7 +26,8 @@ constexpr const char* our_units[] = {"virt-forward.target", "virt-forwardd.socke
 Result<void> libvirt_version(const Library& library, const std::string& uri) {
   auto* const open = library.function<decltype(virConnectOpenReadOnly)>("virConnectOpenReadOnly");
   auto* const close = library.function<decltype(virConnectClose)>("virConnectClose");
-  auto* const version = library.function<decltype(virConnectGetLibVersion)>("virConnectGetLibVersion");
+  auto* const version =
+      library.function<decltype(virConnectGetLibVersion)>("virConnectGetLibVersion");
   auto* const said = library.function<decltype(virGetLastErrorMessage)>("virGetLastErrorMessage");
   auto* const quiet = library.function<decltype(virSetErrorFunc)>("virSetErrorFunc");
   if (!open || !close || !version || !said || !quiet)

@@ -37,9 +37,11 @@ TEST_F(Doctor, FindingsAreStatusOneAndJson) {
   daemon_.model.add(bad);
   const ProgramResult result = run({"doctor", "--json"});
   EXPECT_EQ(result.status, 1) << result.err;
-  EXPECT_THAT(result.out, HasSubstr("{\"id\":\"metadata\",\"severity\":\"error\",\"subject\":\"bad\",\"message\":"
-                                    "\"line 3: <forward> host-port=\\\"0\\\": allowed are 1-65535\","
-                                    "\"fix\":\"virsh edit bad\"}"));
+  EXPECT_THAT(
+      result.out,
+      HasSubstr("{\"id\":\"metadata\",\"severity\":\"error\",\"subject\":\"bad\",\"message\":"
+                "\"line 3: <forward> host-port=\\\"0\\\": allowed are 1-65535\","
+                "\"fix\":\"virsh edit bad\"}"));
   const ProgramResult text = run({"doctor", "bad"});
   EXPECT_THAT(text.out, HasSubstr("error bad: line 3"));
   EXPECT_THAT(text.out, HasSubstr("\n    virsh edit bad\n"));
@@ -48,8 +50,8 @@ TEST_F(Doctor, FindingsAreStatusOneAndJson) {
 }
 
 TEST_F(Doctor, WithoutADaemonThatIsTheFinding) {
-  const ProgramResult result =
-      run_program(command({"--address", "unix:path=" + directory_.path("nobody"), "doctor", "--json"}));
+  const ProgramResult result = run_program(
+      command({"--address", "unix:path=" + directory_.path("nobody"), "doctor", "--json"}));
   EXPECT_EQ(result.status, 1) << result.err;
   EXPECT_THAT(result.out, HasSubstr("\"id\":\"daemon-"));
   EXPECT_THAT(result.out, HasSubstr("\"id\":\"domains\",\"severity\":\"not-checked\""));

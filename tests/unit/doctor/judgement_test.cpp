@@ -25,8 +25,14 @@ std::string ids(const Findings& findings) {
 }
 
 SeenDaemon healthy() {
-  return {.title = "the system daemon", .uri = "qemu:///system", .start = "start it", .system = true,
-          .silent = {}, .version = "0.1.0", .libvirt_connected = true, .relay_connected = true};
+  return {.title = "the system daemon",
+          .uri = "qemu:///system",
+          .start = "start it",
+          .system = true,
+          .silent = {},
+          .version = "0.1.0",
+          .libvirt_connected = true,
+          .relay_connected = true};
 }
 
 TEST(Judgement, OfADaemon) {
@@ -53,11 +59,15 @@ TEST(Judgement, OfADaemonThatMayNotBeAsked) {
 
 TEST(Judgement, OfUnits) {
   Findings findings;
-  judge_units({{"virt-forward.target", "enabled"}, {"virt-forwardd.socket", "enabled-runtime"},
-               {"virt-forward-ssh.socket", "static"}}, findings);
+  judge_units({{"virt-forward.target", "enabled"},
+               {"virt-forwardd.socket", "enabled-runtime"},
+               {"virt-forward-ssh.socket", "static"}},
+              findings);
   EXPECT_EQ(ids(findings), "");
-  judge_units({{"virt-forward.target", "disabled"}, {"virt-forwardd.socket", "masked"},
-               {"virt-forward-ssh.socket", ""}}, findings);
+  judge_units({{"virt-forward.target", "disabled"},
+               {"virt-forwardd.socket", "masked"},
+               {"virt-forward-ssh.socket", ""}},
+              findings);
   ASSERT_EQ(ids(findings), "units-missing units-masked units-disabled");
   EXPECT_EQ(findings[1].fix, "systemctl unmask virt-forwardd.socket");
   EXPECT_THAT(findings[2].fix, HasSubstr("systemctl enable --now virt-forward.target"));
@@ -67,38 +77,46 @@ TEST(Judgement, OfLibvirtsAnswers) {
   Findings findings;
   judge_libvirt("qemu:///system", {}, findings);
   EXPECT_EQ(ids(findings), "");
-  judge_libvirt("qemu:///system",
-                Unexpected(ErrorCode::failed,
-                           "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied"),
-                findings);
+  judge_libvirt(
+      "qemu:///system",
+      Unexpected(ErrorCode::failed,
+                 "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied"),
+      findings);
   EXPECT_THAT(findings[0].fix, HasSubstr("usermod --append --groups libvirt"));
 }
 
 TEST(Judgement, OfPolkitsAnswers) {
   Findings findings;
-  judge_polkit("alice", std::vector<PolkitAnswer>{{"org.virtforward1.read", true, true, false},
-                                                  {"org.virtforward1.add", true, false, true},
-                                                  {"org.virtforward1.remove", true, false, false}},
+  judge_polkit("alice",
+               std::vector<PolkitAnswer>{{"org.virtforward1.read", true, true, false},
+                                         {"org.virtforward1.add", true, false, true},
+                                         {"org.virtforward1.remove", true, false, false}},
                findings);
   ASSERT_EQ(ids(findings), "polkit-refuses polkit-refuses");
   EXPECT_THAT(findings[0].message, HasSubstr("not without a password"));
   EXPECT_EQ(findings[0].severity, Severity::warning);
-  EXPECT_THAT(findings[1].message, AllOf(HasSubstr("org.virtforward1.remove"), HasSubstr("\"no\"")));
+  EXPECT_THAT(findings[1].message,
+              AllOf(HasSubstr("org.virtforward1.remove"), HasSubstr("\"no\"")));
 }
 
 // Of Debian 12's libvirtd profile, and of Fedora's policy.
 constexpr char log_lines[] =
     "5,1102,99,-;audit: type=1400 audit(1700000000.123:45): apparmor=\"DENIED\" operation=\"exec\" "
-    "profile=\"libvirtd\" name=\"/opt/virt-forward/virt-forward-hook\" pid=812 comm=\"rpc-libvirtd\" "
+    "profile=\"libvirtd\" name=\"/opt/virt-forward/virt-forward-hook\" pid=812 "
+    "comm=\"rpc-libvirtd\" "
     "requested_mask=\"x\" denied_mask=\"x\" fsuid=0 ouid=0\n"
     "5,1103,99,-;audit: type=1400 audit(1700000001.123:46): apparmor=\"DENIED\" operation=\"exec\" "
-    "profile=\"libvirtd\" name=\"/opt/virt-forward/virt-forward-hook\" pid=813 comm=\"rpc-libvirtd\" "
+    "profile=\"libvirtd\" name=\"/opt/virt-forward/virt-forward-hook\" pid=813 "
+    "comm=\"rpc-libvirtd\" "
     "requested_mask=\"x\" denied_mask=\"x\" fsuid=0 ouid=0\n"
     "5,1104,99,-;audit: type=1400 audit(1700000001.123:47): apparmor=\"DENIED\" operation=\"open\" "
-    "profile=\"snap.firefox\" name=\"/etc/fstab\" pid=9 comm=\"firefox\" requested_mask=\"r\" denied_mask=\"r\"\n"
-    "5,1105,99,-;audit: type=1400 audit(1700000001.123:48): apparmor=\"ALLOWED\" operation=\"exec\" "
+    "profile=\"snap.firefox\" name=\"/etc/fstab\" pid=9 comm=\"firefox\" requested_mask=\"r\" "
+    "denied_mask=\"r\"\n"
+    "5,1105,99,-;audit: type=1400 audit(1700000001.123:48): apparmor=\"ALLOWED\" "
+    "operation=\"exec\" "
     "profile=\"libvirtd\" name=\"/etc/libvirt/hooks/qemu\" pid=9 comm=\"rpc-libvirtd\"\n"
-    "type=AVC msg=audit(1700000002.001:311): avc:  denied  { execute } for  pid=1412 comm=\"rpc-virtqemud\" "
+    "type=AVC msg=audit(1700000002.001:311): avc:  denied  { execute } for  pid=1412 "
+    "comm=\"rpc-virtqemud\" "
     "name=\"virt-forward-hook\" dev=\"dm-0\" ino=1313 scontext=system_u:system_r:virtqemud_t:s0 "
     "tcontext=system_u:object_r:default_t:s0 tclass=file permissive=0\n";
 
@@ -111,14 +129,17 @@ TEST(Judgement, OfDenials) {
   ASSERT_EQ(ids(findings), "apparmor-denied selinux-denied");
   EXPECT_EQ(findings[0].subject, "/opt/virt-forward/virt-forward-hook");
   EXPECT_EQ(findings[0].fix,
-            "echo '/opt/virt-forward/virt-forward-hook rPUx,' >> /etc/apparmor.d/local/usr.sbin.libvirtd && "
+            "echo '/opt/virt-forward/virt-forward-hook rPUx,' >> "
+            "/etc/apparmor.d/local/usr.sbin.libvirtd && "
             "apparmor_parser --replace /etc/apparmor.d/usr.sbin.libvirtd");
   EXPECT_THAT(findings[1].message, AllOf(HasSubstr("execute"), HasSubstr("virtqemud_t")));
   EXPECT_THAT(findings[1].fix, HasSubstr("restorecon"));
   Findings none;
   judge_denials({.log = "", .any = true, .unread = {}}, none);
   EXPECT_EQ(ids(none), "");
-  judge_denials({.log = "", .any = false, .unread = {{ErrorCode::not_allowed, "/dev/kmsg: not for you"}}}, none);
+  judge_denials(
+      {.log = "", .any = false, .unread = {{ErrorCode::not_allowed, "/dev/kmsg: not for you"}}},
+      none);
   ASSERT_EQ(ids(none), "denials");
   EXPECT_EQ(none[0].severity, Severity::not_checked);
 }
@@ -165,7 +186,8 @@ TEST(Judgement, OfWhetherLibvirtNoticedTheHook) {
 TEST(Judgement, OfOtherHooks) {
   HookFacts facts = good_hook();
   const std::string path = "/etc/libvirt/hooks/qemu";
-  const auto judged = [&](const std::string& text, bool interpreter = true, bool executable = true) {
+  const auto judged = [&](const std::string& text, bool interpreter = true,
+                          bool executable = true) {
     facts.others = {{path, executable, 0, text, interpreter, false}};
     Findings findings;
     judge_hook(facts, findings);
@@ -189,7 +211,8 @@ ForwardView forward(const char* id = "tcp:8080:80") {
   view.transport = Transport::tcp;
   view.state = ForwardState::active;
   view.live = view.config = true;
-  view.ways = {{"tcp", WayState::used, ""}, {"vsock", WayState::rejected, "the domain has no <vsock> device"}};
+  view.ways = {{"tcp", WayState::used, ""},
+               {"vsock", WayState::rejected, "the domain has no <vsock> device"}};
   return view;
 }
 
@@ -218,11 +241,13 @@ TEST(Judgement, OfDomains) {
   Findings findings;
   EXPECT_EQ(judged(seen, &findings), "no-vsock");
   EXPECT_EQ(findings[0].fix,
-            "printf '%s' \"<vsock model='virtio'><cid auto='yes'/></vsock>\" | virsh attach-device 'my web' "
+            "printf '%s' \"<vsock model='virtio'><cid auto='yes'/></vsock>\" | virsh attach-device "
+            "'my web' "
             "/dev/stdin --config   # there from its next start on");
-  for (const auto& [word, id] : {std::pair("not-answering", "agent-missing"), std::pair("refused", "agent-refused"),
-                                 std::pair("version", "agent-version"), std::pair("connecting", ""),
-                                 std::pair("connected", ""), std::pair("qemu-agent", "")}) {
+  for (const auto& [word, id] :
+       {std::pair("not-answering", "agent-missing"), std::pair("refused", "agent-refused"),
+        std::pair("version", "agent-version"), std::pair("connecting", ""),
+        std::pair("connected", ""), std::pair("qemu-agent", "")}) {
     seen.domain.guest_agent = word;
     EXPECT_EQ(judged(seen), id) << word;
   }
@@ -254,7 +279,8 @@ TEST(Judgement, OfHeldPorts) {
   Findings findings;
   judge_host_ports(seen, holders, findings);
   ASSERT_EQ(ids(findings), "host-port-held");
-  EXPECT_THAT(findings[0].message, HasSubstr("a program of user root (run as root to see the process)"));
+  EXPECT_THAT(findings[0].message,
+              HasSubstr("a program of user root (run as root to see the process)"));
   seen.daemons[0].domains[0].forwards[0] = forward();
   findings.clear();
   judge_host_ports(seen, holders, findings);

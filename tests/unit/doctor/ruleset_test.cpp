@@ -3,11 +3,11 @@
 // nft-1.0.6.json is what `nft -j list ruleset` of Debian 12 printed for the ruleset that nft_text()
 // shows in parts; the others are what that program and iptables-save 1.8.9 print.
 
+#include "doctor/ruleset.h"
+
 #include <gtest/gtest.h>
 
 #include <fstream>
-
-#include "doctor/ruleset.h"
 
 namespace vf {
 namespace {
@@ -36,12 +36,13 @@ std::string with_rules(const std::string& rules, const std::string& policy = "ac
   return R"({"nftables":[{"table":{"family":"inet","name":"fw","handle":1}},)"
          R"({"chain":{"family":"inet","table":"fw","name":"output","handle":1,"type":"filter",)"
          R"("hook":"output","prio":0,"policy":")" +
-         policy + R"("}},{"chain":{"family":"inet","table":"fw","name":"sub","handle":2}})" + rules + "]}";
+         policy + R"("}},{"chain":{"family":"inet","table":"fw","name":"sub","handle":2}})" +
+         rules + "]}";
 }
 
 std::string rule(const std::string& expressions, const std::string& chain = "output") {
-  return R"(,{"rule":{"family":"inet","table":"fw","chain":")" + chain + R"(","handle":9,"expr":[)" +
-         expressions + "]}}";
+  return R"(,{"rule":{"family":"inet","table":"fw","chain":")" + chain +
+         R"(","handle":9,"expr":[)" + expressions + "]}}";
 }
 
 constexpr char drop[] = R"({"drop":null})";
@@ -94,15 +95,20 @@ TEST(Ruleset, ReadsWhatNftPrints) {
 }
 
 TEST(Ruleset, FollowsVerdictMapsAndJumps) {
-  EXPECT_EQ(of_json(with_rules(rule(R"({"vmap":{"key":{"meta":{"key":"oifname"}},"data":{"set":[["lo",{"accept":null}],)"
-                                    R"(["virbr0",{"jump":{"target":"sub"}}]]}}})") +
-                               rule(drop, "sub")),
-                    to_guest()),
-            "certain drop");
+  EXPECT_EQ(
+      of_json(
+          with_rules(
+              rule(
+                  R"({"vmap":{"key":{"meta":{"key":"oifname"}},"data":{"set":[["lo",{"accept":null}],)"
+                  R"(["virbr0",{"jump":{"target":"sub"}}]]}}})") +
+              rule(drop, "sub")),
+          to_guest()),
+      "certain drop");
   EXPECT_EQ(of_json(with_rules(rule(R"({"goto":{"target":"sub"}})") + rule(drop) +
                                rule(R"({"return":null})", "sub")),
                     to_guest()),
-            "") << "after goto the base chain is over, and its policy accepts";
+            "")
+      << "after goto the base chain is over, and its policy accepts";
 }
 
 TEST(Ruleset, SaysMaybeWhereItDoesNotKnow) {
@@ -111,7 +117,8 @@ TEST(Ruleset, SaysMaybeWhereItDoesNotKnow) {
             "maybe mark 1 oifname virbr* drop");
   EXPECT_EQ(of_json(with_rules(rule(mark + "," + drop)), to_guest()), "")
       << "what names nothing of ours is no news";
-  EXPECT_EQ(of_json(with_rules(rule(mark + R"(,{"accept":null})"), "drop"), to_guest()), "maybe policy");
+  EXPECT_EQ(of_json(with_rules(rule(mark + R"(,{"accept":null})"), "drop"), to_guest()),
+            "maybe policy");
   EXPECT_EQ(of_json(with_rules("", "drop"), to_guest()), "certain policy");
 }
 
@@ -163,7 +170,8 @@ TEST(Ruleset, ReadsWhatIptablesSaves) {
   EXPECT_EQ(outcome(tables, to_guest("192.168.123.5", 8005)), "");
   Packet elsewhere = to_guest();
   elsewhere.out_link = "eth0";
-  EXPECT_EQ(outcome(tables, elsewhere), "certain -A OUTPUT ! -o virbr0 -p tcp -m tcp --dport 80 -j DROP");
+  EXPECT_EQ(outcome(tables, elsewhere),
+            "certain -A OUTPUT ! -o virbr0 -p tcp -m tcp --dport 80 -j DROP");
   EXPECT_EQ(outcome(tables, from_guest(), "input"), "");
   Packet client = to_guest();
   client.out_link = "";
@@ -176,7 +184,8 @@ TEST(Ruleset, ASubnetIsARange) {
   const auto net = subnet(*IpAddress::parse("192.168.130.77"), 23);
   ASSERT_TRUE(net);
   EXPECT_EQ(net->low.text() + ' ' + net->high.text(), "192.168.130.0 192.168.131.255");
-  EXPECT_EQ(subnet(*IpAddress::parse("fe80::1"), 10)->high.text(), "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+  EXPECT_EQ(subnet(*IpAddress::parse("fe80::1"), 10)->high.text(),
+            "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
   EXPECT_EQ(subnet(*IpAddress::parse("1.2.3.4"), 0)->high.text(), "255.255.255.255");
   EXPECT_FALSE(subnet(*IpAddress::parse("1.2.3.4"), 33));
 }
