@@ -28,8 +28,8 @@ class Judge {
 
   void address() {
     if (!domain_.active || domain_.bridges.empty() || !domain_.addresses.empty()) return;
-    if (!wants_way("tcp")) return;
-    add("no-address", served_without("tcp") ? Severity::warning : Severity::error,
+    if (!wants_way("tcp") || served_without("tcp")) return;
+    add("no-address", Severity::error,
         "no address of the guest has been seen on " + joined(domain_.bridges) +
             ": it has not booted, has no network, or has been silent since the daemon began",
         "virsh console " + name_ + "   # and there: ip address; ping the host once");

@@ -41,6 +41,10 @@ def finding(name, *arguments):
     return next((one for one in found if one["id"] == name), None) or pytest.fail(f"no {name} in {found}")
 
 
+def virsh(*arguments):
+    return subprocess.run(["virsh", *arguments], capture_output=True, text=True, check=True).stdout
+
+
 def mend(one):
     """Runs the first line of a finding's fix."""
     subprocess.run(one["fix"].splitlines()[0], shell=True, check=True, stdout=subprocess.DEVNULL)
@@ -164,7 +168,8 @@ def test_hook_that_libvirtd_has_not_noticed(daemon, web, libvirtd, guest):
 
 
 @pytest.mark.parametrize("text, name", [("#!/nowhere/shell\n", "other-hook-broken"), ("echo\n", "other-hook-broken"),
-                                        ("#!/bin/sh\nvirsh domid \"$1\"\n", "other-hook-calls-libvirt")])
+                                        ("#!/bin/sh\nvirsh domid \"$1\"\n", "other-hook-calls-libvirt")],
+                         ids=["no-interpreter", "no-program", "virsh"])
 def test_other_hooks(web, text, name):
     path = "/etc/libvirt/hooks/qemu.d/10-other"
     try:
@@ -221,9 +226,10 @@ def test_programs_replaced(daemon, web):
 
 def test_relay_down(daemon, web):
     path = "/usr/bin/virt-forward-relay"
+    [relay] = daemon.relay_pids()
     os.rename(path, path + ".away")
     try:
-        daemon.kill_relay()
+        os.kill(relay, signal.SIGKILL)
         wait.until(lambda: "relay-down" in ids(), "the relay is missed")
     finally:
         os.rename(path + ".away", path)
@@ -257,14 +263,15 @@ def test_a_sick_domain(daemon, guest):
     sick.start_paused()
     daemon.wait_forward(domain="sick", name="waits", state="waiting")
     assert ids("sick") == ["forward-denied", "forward-failed", "forward-waiting", "metadata", "no-address", "no-vsock"]
-    assert "line 2" in finding("metadata", "sick")["message"]
+    shown = virsh("metadata", "sick", "urn:virt-forward:1").splitlines()
+    wrong = next(number for number, text in enumerate(shown, 1) if "guest-port=\"0\"" in text)
+    assert f"line {wrong}: <forward> guest-port=\"0\"" in finding("metadata", "sick")["message"]
     assert "virbr0" in finding("no-address", "sick")["message"]
     assert "[host] addresses" in finding("forward-denied", "sick")["message"]
     one = finding("no-vsock", "sick")
     assert guests.VSOCK in one["fix"]
     mend(one)
-    assert "<vsock" in subprocess.run(["virsh", "dumpxml", "--inactive", "sick"], capture_output=True, text=True,
-                                      check=True).stdout
+    assert "<vsock" in virsh("dumpxml", "--inactive", "sick")
 
 
 def test_nobody_listens(daemon, web):
@@ -330,14 +337,14 @@ NFT = "nft -f - <<'X'\ntable inet fw {{ chain {0} {{ type filter hook {0} priori
     ("iptables-legacy -A OUTPUT -d 192.168.122.0/24 -j DROP",
      "iptables-legacy -D OUTPUT -d 192.168.122.0/24 -j DROP; iptables-legacy -D OUTPUT -o virbr0 -j ACCEPT",
      "table ip filter, chain OUTPUT (iptables-legacy)"),
-])
+], ids=["port", "first-packets", "policy", "answers", "clients", "iptables-nft", "iptables-legacy"])
 def test_firewall(web, cause, undo, where):
     subprocess.run(cause, shell=True, check=True)
     try:
         one = finding("firewall-drops", "web")
         assert one["severity"] == "error" and where in one["message"], one
-        for again in [one, *doctor("web")]:
-            mend(again)
+        for one in doctor("web"):
+            mend(one)
         assert doctor("web") == []
         assert b"guest web" in wait_http(8080)
     finally:

@@ -11,7 +11,7 @@ from lab.programs import Cli
 from test_doctor import doctor, finding, ids
 from test_qemu_agent import CHANNEL, START
 
-AUTO = guests.forwards("<vf:auto><vf:rule action='forward' process='python3' label='a service'/></vf:auto>")
+AUTO = guests.forwards("<vf:auto><vf:rule action='forward' process='service' label='a service'/></vf:auto>")
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def test_explain_who_listens(daemon, stand_in):
     service = inside.serve(5000)
     daemon.wait_forward(guest_port=5000, state="active")
     said = Cli("explain", "web", "5000").stdout
-    assert 'decided by: rule 1 of <auto>: <rule process="python3" label="a service"/>' in said
-    assert "listens on 127.0.0.1 port 5000: python3 (process " in said and "user 0" in said
+    assert 'decided by: rule 1 of <auto>: <rule process="service" label="a service"/>' in said
+    assert "listens on 127.0.0.1 port 5000: service (process " in said and "user 0" in said
     assert "virt-forward-guest says so" in said
     assert "vsock" in said
     shown = json.loads(Cli("explain", "web", "5000", "--json").stdout)
