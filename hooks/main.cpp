@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include <string_view>
+
 #include "hooks/delivery.h"
 #include "hooks/guard.h"
 #include "hooks/journal.h"
@@ -13,6 +15,11 @@
 int main(int argc, char** argv) {
   using namespace vf;
   constexpr std::chrono::milliseconds reserve{15};  // to say why, before the guard's timer ends us
+  // For virt-forward-doctor(1); libvirt gives four arguments.
+  if (argc == 2 && std::string_view(argv[1]) == "--version") {
+    constexpr std::string_view version = "virt-forward-hook " VF_VERSION "\n";
+    return write(STDOUT_FILENO, version.data(), version.size()) < 0 ? 1 : 0;
+  }
   install_guard(hook_budget);
   const Deadline deadline = Deadline::after(hook_budget - reserve);
   if (argc < 3) {

@@ -13,6 +13,7 @@ _virt_forward_candidates() {
     list | watch) echo "$global --all" ;;
     url) echo "$global --copy --open" ;;
     auto | block | unblock) echo "$global --live --config --persistent" ;;
+    doctor) echo "$global" ;;
     explain) echo "$global --metadata --listener" ;;
     esac
 }
@@ -66,7 +67,7 @@ _virt_forward() {
         mapfile -t candidates < <(_virt_forward_candidates "$verb" | tr ' ' '\n')
     else
         case $verb/${#positional[@]} in
-        add/0 | remove/0 | url/0 | explain/0 | auto/0 | block/0 | unblock/0 | list/* | watch/*)
+        add/0 | remove/0 | url/0 | explain/0 | doctor/0 | auto/0 | block/0 | unblock/0 | list/* | watch/*)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete domains 2>/dev/null) ;;
         remove/* | url/1 | explain/1)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete forwards \

@@ -69,9 +69,10 @@ complete -c virt-forward -n '__vf_verb ""' -a watch -d 'Follow forwards as they 
 complete -c virt-forward -n '__vf_verb ""' -a auto -d 'Show or switch the forwarding of ports that a guest opens'
 complete -c virt-forward -n '__vf_verb ""' -a block -d 'Never forward a port that the guest opens'
 complete -c virt-forward -n '__vf_verb ""' -a unblock -d 'Undo a block'
-complete -c virt-forward -n '__vf_verb ""' -a explain -d 'Say why a forward is as it is, or try rules'
+complete -c virt-forward -n '__vf_verb ""' -a explain -d 'Say why a port or a forward is as it is, or try rules'
+complete -c virt-forward -n '__vf_verb ""' -a doctor -d 'Find what is wrong and how to mend it'
 
-complete -c virt-forward -n '__vf_at add 0 0; or __vf_at remove 0 0; or __vf_at url 0 0; or __vf_at explain 0 0; or __vf_at auto 0 0; or __vf_at block 0 0; or __vf_at unblock 0 0; or __vf_verb list watch' -a '(__vf_domains)'
+complete -c virt-forward -n '__vf_at add 0 0; or __vf_at remove 0 0; or __vf_at url 0 0; or __vf_at explain 0 0; or __vf_at doctor 0 0; or __vf_at auto 0 0; or __vf_at block 0 0; or __vf_at unblock 0 0; or __vf_verb list watch' -a '(__vf_domains)'
 complete -c virt-forward -n '__vf_at remove 1 99; or __vf_at url 1 1; or __vf_at explain 1 1' -a '(__vf_forwards)'
 complete -c virt-forward -n '__vf_at auto 1 1' -a 'on off policy'
 complete -c virt-forward -n '__vf_at block 1 1; or __vf_at unblock 1 1' -a '(__vf_ports)'

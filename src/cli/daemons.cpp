@@ -124,6 +124,27 @@ Result<Daemons> Daemons::open(const GlobalOptions& globals,
   return daemons;
 }
 
+Result<std::vector<Daemons::Tried>> Daemons::survey(const GlobalOptions& globals,
+                                                    const std::vector<std::string>& command_line) {
+  std::string uri;
+  if (globals.connect) {
+    auto local = local_uri(*globals.connect, command_line);
+    if (!local) return Unexpected(local.error());
+    uri = *local;
+  }
+  const std::string session = session_instance().uri;
+  const bool no_session =
+      globals.addresses.empty() && uri.empty() && (getuid() == 0 || !session_was_used());
+  std::vector<Tried> tried;
+  for (Instance& instance : instances(globals, uri)) {
+    if (no_session && instance.uri == session) continue;
+    auto daemon = Daemon::connect(instance);
+    if (!daemon && daemon.error().message.empty()) daemon = Unexpected(none_runs({instance}));
+    tried.push_back({std::move(instance), std::move(daemon)});
+  }
+  return tried;
+}
+
 Result<FoundDomain> Daemons::find(const std::string& domain) const {
   std::vector<const Daemon*> holders;
   std::string path;

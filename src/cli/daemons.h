@@ -29,6 +29,15 @@ class Daemons {
                               const std::vector<std::string>& command_line,
                               Quiet quiet = Quiet::no);
 
+  // All of them, each with why it does not answer: nothing is started and nothing said. The user's
+  // own is left out where nothing of a session has been used. Fails for a wrong --connect only.
+  struct Tried {
+    Instance instance;
+    Result<Daemon> daemon;
+  };
+  static Result<std::vector<Tried>> survey(const GlobalOptions& globals,
+                                           const std::vector<std::string>& command_line);
+
   const std::vector<Daemon>& all() const { return daemons_; }
 
   // By name, id or UUID; AmbiguousName when more than one daemon knows it.

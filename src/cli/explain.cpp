@@ -165,7 +165,8 @@ int run_explain(const Verb& verb, Call& call) {
                  "either a domain's forward or rules (--metadata, --listener) are explained"});
   if (positional.size() == 1)
     return fail({ErrorCode::invalid_argument,
-                 "which forward of " + quote(positional[0]) + "? Say its name, id or host port"});
+                 "which port or forward of " + quote(positional[0]) +
+                     "? Say a port of the guest or the host, or a forward's name or id"});
   if (!positional.empty()) return explain_forward(call, positional[0], positional[1]);
   if (!metadata || listeners.empty())
     return fail({ErrorCode::invalid_argument,
@@ -201,11 +202,13 @@ int run_explain(const Verb& verb, Call& call) {
 
 const Verb explain_verb{
     "explain",
-    "DOMAIN FORWARD | --metadata FILE --listener LISTENER…",
-    "Say why a forward is as it is, or try rules",
-    "Says by which ways FORWARD of DOMAIN is served and why the others are not taken. Or says what "
-    "the\n"
-    "rules of a metadata document make of ports that a guest could have open,\n"
+    "DOMAIN PORT[/udp]|FORWARD | --metadata FILE --listener LISTENER…",
+    "Say why a port or a forward is as it is, or try rules",
+    "Says of a port of the guest or the host, or of a forward, what decided about it, what listens "
+    "in\n"
+    "the guest, what holds the host port, and by which ways it is served and why not by the "
+    "others.\n"
+    "Or says what the rules of a metadata document make of ports that a guest could have open,\n"
     "without a guest or a daemon. What the host's policy forbids is not looked at.",
     false,
     run_explain};

@@ -8,8 +8,8 @@
 
 namespace vf {
 
-// Prints by which ways a forward of a domain is served and why the others are not taken; the exit
-// status. `name` as match_forward() has it.
-int explain_forward(const Call& call, const std::string& domain, const std::string& name);
+// Says why a forward or a port of a domain is as it is; the exit status. `what` is a port of the
+// guest or of the host ("8080", "53/udp"), or a forward as match_forward() has it.
+int explain_forward(const Call& call, const std::string& domain, const std::string& what);
 
 }  // namespace vf

@@ -40,6 +40,7 @@ extern const Verb auto_verb;
 extern const Verb block_verb;
 extern const Verb unblock_verb;
 extern const Verb explain_verb;
+extern const Verb doctor_verb;
 extern const Verb complete_verb;
 
 // Parses the options of a verb and counts its arguments. The exit status, when the verb is over

@@ -150,15 +150,18 @@ Result<void> Daemon::greet() {
            g_variant_is_of_type(found->second.get(), G_VARIANT_TYPE_BOOLEAN) &&
            g_variant_get_boolean(found->second.get());
   };
-  const auto words = [&](const char* name) -> std::string {
+  const auto word = [&](const char* name) -> std::string {
     const auto found = manager->find(name);
-    return found != manager->end() &&
-                   g_variant_is_of_type(found->second.get(), G_VARIANT_TYPE_STRING)
-               ? g_variant_get_string(found->second.get(), nullptr)
-               : "";
+    if (found == manager->end() ||
+        !g_variant_is_of_type(found->second.get(), G_VARIANT_TYPE_STRING))
+      return {};
+    return g_variant_get_string(found->second.get(), nullptr);
   };
-  uri_ = words("ConnectionUri");
-  version_ = words("Version");
+  uri_ = word("ConnectionUri");
+  version_ = word("Version");
+  const auto heard = manager->find("HookHeard");
+  if (heard != manager->end() && g_variant_is_of_type(heard->second.get(), G_VARIANT_TYPE_INT64))
+    hook_heard_ = g_variant_get_int64(heard->second.get());
   libvirt_connected_ = flag("LibvirtConnected");
   relay_connected_ = flag("RelayConnected");
   return {};

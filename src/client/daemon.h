@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -60,6 +61,9 @@ class Daemon {
   const std::string& version() const { return version_; }
   bool libvirt_connected() const { return libvirt_connected_; }
   bool relay_connected() const { return relay_connected_; }
+  const std::string& version() const { return version_; }
+  // When libvirt's hook last told it something, Unix time in seconds.
+  std::optional<std::int64_t> hook_heard() const { return hook_heard_; }
 
   // Object path of a domain by name, id or UUID.
   Result<std::string> find_domain(const std::string& domain) const;
@@ -102,6 +106,8 @@ class Daemon {
   std::string version_;
   bool libvirt_connected_ = false;
   bool relay_connected_ = false;
+  std::string version_;
+  std::optional<std::int64_t> hook_heard_;
 };
 
 }  // namespace vf

@@ -158,12 +158,20 @@ std::string one_line(JsonObject* object) {
 
 }  // namespace
 
+std::string json_texts(const std::vector<std::pair<std::string, std::string>>& members) {
+  JsonObject* object = json_object_new();
+  for (const auto& [name, value] : members)
+    json_object_set_string_member(object, name.c_str(), value.c_str());
+  return one_line(object);
+}
+
 std::string json_forward(const CountedForward& forward) {
   return one_line(forward_object(forward.forward, forward.counters ? &*forward.counters : nullptr));
 }
 
-std::string json_ways(const ForwardView& forward) {
-  JsonObject* object = forward_object(forward, nullptr);
+namespace {
+
+void put_ways(JsonObject* object, const ForwardView& forward) {
   JsonArray* ways = json_array_new();
   for (const WayView& way : forward.ways) {
     JsonObject* one = json_object_new();
@@ -173,6 +181,55 @@ std::string json_ways(const ForwardView& forward) {
     json_array_add_object_element(ways, one);
   }
   json_object_set_array_member(object, "ways", ways);
+}
+
+JsonObject* decision_object(const PortExplanation& explanation) {
+  JsonObject* decision = json_object_new();
+  put(decision, "definition", explanation.definition);
+  if (explanation.rule) put(decision, "rule", std::uint64_t{*explanation.rule});
+  put(decision, "rule-text", explanation.rule_text);
+  if (explanation.rule) put(decision, "marked", explanation.marked);
+  return decision;
+}
+
+JsonObject* holder_object(const HolderView& holder) {
+  JsonObject* object = json_object_new();
+  put(object, "addresses", holder.addresses);
+  put(object, "port", holder.port);
+  put(object, "user", holder.user);
+  if (holder.process)
+    json_object_set_object_member(object, "process", process_object(*holder.process));
+  return object;
+}
+
+}  // namespace
+
+std::string json_explanation(const PortExplanation& explanation) {
+  JsonObject* object = nullptr;
+  if (explanation.forward) {
+    object = forward_object(*explanation.forward, nullptr);
+    put_ways(object, *explanation.forward);
+    if (explanation.forward->next_retry)
+      json_object_set_int_member(object, "next-retry", *explanation.forward->next_retry);
+  } else {
+    object = json_object_new();
+    put(object, "domain", explanation.domain);
+    put(object, "uuid", explanation.uuid);
+    put(object, "protocol", text(explanation.protocol));
+    put(object, "port", explanation.port);
+    put(object, "reason", explanation.reason);
+  }
+  json_object_set_object_member(object, "decision", decision_object(explanation));
+  JsonArray* listeners = json_array_new();
+  for (const PortView& port : explanation.listeners)
+    json_array_add_object_element(listeners, port_object(port));
+  json_object_set_array_member(object, "listeners", listeners);
+  put(object, "no-listeners", explanation.no_listeners);
+  JsonArray* holders = json_array_new();
+  for (const HolderView& holder : explanation.holders)
+    json_array_add_object_element(holders, holder_object(holder));
+  json_object_set_array_member(object, "holders", holders);
+  put(object, "next", explanation.next);
   return one_line(object);
 }
 

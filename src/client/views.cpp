@@ -143,6 +143,7 @@ PortView port_view(const Properties& properties) {
   view.user_id = count_of(properties, "UserId");
   view.container = text_of(properties, "Container");
   view.rule = count_of(properties, "Rule");
+  view.rule_text = text_of(properties, "RuleText");
   view.reason = text_of(properties, "Reason");
   if (GVariant* forward = find(properties, "Forward", "o"))
     if (const auto name = parse_object_path(g_variant_get_string(forward, nullptr)))
@@ -170,6 +171,8 @@ DomainView domain_view(const Properties& properties) {
   view.automatic = flag_of(properties, "Automatic");
   view.guest_agent = text_of(properties, "GuestAgent");
   view.guest_agent_reason = text_of(properties, "GuestAgentReason");
+  view.addresses = addresses_of(properties, "Addresses");
+  view.bridges = texts_of(properties, "Bridges");
   return view;
 }
 

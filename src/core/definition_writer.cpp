@@ -437,4 +437,10 @@ std::string write_definitions(const Definitions& definitions) {
   return element_text(root, /*indented=*/true);
 }
 
+std::string rule_text(const AutoRule& rule) {
+  const XmlDocument document = XmlDocument::make("rule");
+  set_attributes(document.root(), rule_attributes(), rule);
+  return element_text(document.root(), /*indented=*/false);
+}
+
 }  // namespace vf

@@ -73,6 +73,9 @@ Result<std::string> with_automatic(std::string_view xml, AutoMode mode);
 // out.
 std::string write_definitions(const Definitions& definitions);
 
+// One <rule> alone, in one line, attributes at their defaults left out.
+std::string rule_text(const AutoRule& rule);
+
 // The element of ours inside a domain's XML, with its namespaces declared; empty when there is
 // none. Fails when `domain_xml` has one but is not well-formed.
 Result<std::string> forwards_element(std::string_view domain_xml);

@@ -91,6 +91,7 @@ struct PortView {
   std::string container;
   DetectedState state = DetectedState::ignored;
   std::optional<std::uint32_t> rule;  // number of the rule that decided, from 1
+  std::string rule_text;              // that rule, as rule_text() has it
   std::string reason;                 // never empty unless it is forwarded
   std::string forward;                // id of its forward; empty: none
   PortSource source = PortSource::agent;
@@ -111,6 +112,8 @@ struct DomainView {
   // xml/org.virtforward1.xml lists the words; empty while it does not run.
   std::string guest_agent = {};
   std::string guest_agent_reason = {};
+  std::vector<IpAddress> addresses = {};  // proven to be the guest's own
+  std::vector<std::string> bridges = {};  // of this host, that its interfaces are on
   friend bool operator==(const DomainView&, const DomainView&) = default;
 };
 

@@ -73,6 +73,8 @@ Ref<GVariant> manager_properties(const Model& model) {
   properties.add("ConnectionUri", model.connection_uri());
   properties.add("LibvirtConnected", model.libvirt_connected());
   properties.add("RelayConnected", model.relay_connected());
+  if (const auto heard = model.hook_heard())
+    properties.add("HookHeard", g_variant_new_int64(*heard));
   return properties.end();
 }
 
@@ -87,6 +89,8 @@ Ref<GVariant> domain_properties(const DomainView& domain) {
   properties.add("Automatic", domain.automatic);
   properties.add("GuestAgent", domain.guest_agent);
   properties.add("GuestAgentReason", domain.guest_agent_reason);
+  properties.add("Addresses", domain.addresses);
+  if (!domain.bridges.empty()) properties.add("Bridges", domain.bridges);
   return properties.end();
 }
 
@@ -136,6 +140,7 @@ Ref<GVariant> port_properties(const PortView& port) {
   properties.add("Container", port.container);
   properties.add("State", text(port.state));
   if (port.rule) properties.add("Rule", g_variant_new_uint32(*port.rule));
+  properties.add("RuleText", port.rule_text);
   properties.add("Reason", port.reason);
   if (!port.forward.empty())
     properties.add("Forward",

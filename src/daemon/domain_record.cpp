@@ -191,6 +191,11 @@ DomainView DomainRecord::view(const Policy& policy) const {
     auto more = texts(config_.errors, snapshot_.active ? "next start: " : "");
     view.problems.insert(view.problems.end(), more.begin(), more.end());
   }
+  view.addresses = addresses_;
+  std::set<std::string> bridges;
+  for (const GuestInterface& interface : snapshot_.interfaces)
+    if (snapshot_.active && !interface.bridge.empty()) bridges.insert(interface.bridge);
+  view.bridges.assign(bridges.begin(), bridges.end());
   describe_agent(view, policy);
   return view;
 }

@@ -156,6 +156,7 @@ std::vector<PortView> DomainRecord::port_views() const {
     if (entry.decision.rule) view.rule = static_cast<std::uint32_t>(*entry.decision.rule);
     view.reason = entry.decision.reason;
     if (entry.decision.by) {
+      view.rule_text = rule_text(*entry.decision.by);
       view.notify = entry.decision.by->notify;
       view.open = entry.decision.by->open;
     }
@@ -164,6 +165,7 @@ std::vector<PortView> DomainRecord::port_views() const {
       view.state = DetectedState::forwarded;
       view.reason.clear();
       view.rule.reset();
+      view.rule_text.clear();
       view.forward = std::move(*definition);
     } else if (entry.decision.forward) {
       view.forward = entry.decision.forward->id;

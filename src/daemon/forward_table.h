@@ -25,6 +25,7 @@ class ForwardTable : public Model {
   bool libvirt_connected() const override { return libvirt_connected_; }
   bool relay_connected() const override { return relay_connected_; }
   std::string connection_uri() const override { return uri_; }
+  std::optional<std::int64_t> hook_heard() const override { return hook_heard_; }
   void observe(Observer* observer) override { observer_ = observer; }
 
   // Replaces one domain with all its forwards and ports. A port is announced behind its forward and
@@ -34,6 +35,7 @@ class ForwardTable : public Model {
   void remove_domain(const std::string& uuid);
   void set_libvirt_connected(bool connected);
   void set_relay_connected(bool connected);
+  void set_hook_heard(std::int64_t unix_seconds) { hook_heard_ = unix_seconds; }
 
  private:
   struct Entry {
@@ -52,6 +54,7 @@ class ForwardTable : public Model {
   Observer* observer_ = nullptr;
   bool libvirt_connected_ = false;
   bool relay_connected_ = false;
+  std::optional<std::int64_t> hook_heard_;
 };
 
 }  // namespace vf

@@ -16,6 +16,7 @@
 
 #include "daemon/bus_service.h"
 #include "daemon/forward_editor.h"
+#include "daemon/hook_mark.h"
 #include "daemon/hook_server.h"
 #include "daemon/host_ports.h"
 #include "daemon/idle_exit.h"
@@ -117,6 +118,8 @@ int run(const Settings& settings) {
   HostPorts ports;
   PortHints hints(directory + "/ports");
   ForwardTable table(settings.uri);
+  HookMark hook_mark(settings.session() ? "" : directory + "/hook-heard");
+  if (const auto heard = hook_mark.last()) table.set_hook_heard(*heard);
   Reconciler reconciler(std::move(*policy), ports, hints, table);
   RelayClient relay({directory + "/relay.sock", settings.relay_program, settings.relay_user},
                     reconciler);
@@ -157,6 +160,8 @@ int run(const Settings& settings) {
   };
   std::optional<HookServer> hook(std::in_place, *std::move(hook_socket),
                                  [&](const HookMessage& message, HookServer::Answer answer) {
+                                   hook_mark.set();
+                                   table.set_hook_heard(g_get_real_time() / G_USEC_PER_SEC);
                                    if (idle) idle->happened();
                                    if (message.operation == HookOperation::prepare) {
                                      if (idle) idle->hold(message.uuid, reservation_time);

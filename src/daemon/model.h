@@ -5,7 +5,9 @@
 
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,6 +54,8 @@ class Model {
   virtual bool libvirt_connected() const = 0;
   virtual bool relay_connected() const = 0;
   virtual std::string connection_uri() const = 0;
+  // When a hook of libvirt last said something, Unix time in seconds; changes untold.
+  virtual std::optional<std::int64_t> hook_heard() const = 0;
   // One observer; null to take it away.
   virtual void observe(Observer* observer) = 0;
 };

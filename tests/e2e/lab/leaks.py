@@ -17,7 +17,7 @@ PROGRAMS = ("virt-forwardd", "virt-forward-relay", "virt-forward-ssh")
 SPARE_PIPES = 8  # BufferPool::max_spare_pipes
 # May outlive every forward: a hint that may be lost, and the doors of relay and ssh, which they have no
 # right to remove (systemd does, with the runtime directory); and the place of ssh's sockets, empty.
-KEPT = {f"{RUNTIME}/lock", f"{RUNTIME}/ports", f"{RUNTIME}/relay.sock", f"{RUNTIME}/ssh.sock", f"{RUNTIME}/ssh"}
+KEPT = {f"{RUNTIME}/{name}" for name in ("lock", "ports", "hook-heard", "relay.sock", "ssh.sock", "ssh")}
 
 
 def _output(*command):

@@ -115,6 +115,7 @@ TEST_F(Explain, SaysByWhichWaysAForwardIsServed) {
   ForwardView web = fake_forward("web");
   web.transport = Transport::tcp;
   web.offload = Offload::redirect;
+  web.host_port = web.requested_port = Port::from(1);  // that nobody has here
   web.ways = {{"tcp", WayState::used, ""},
               {"vsock", WayState::rejected, "the domain has no <vsock> device"},
               {"redirect", WayState::used, ""}};
@@ -124,6 +125,8 @@ TEST_F(Explain, SaysByWhichWaysAForwardIsServed) {
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(result.out,
             "web: active by tcp+redirect\n"
+            "  decided by: definition \"web\" in the metadata of the running domain alone\n"
+            "  guest:      not known: no agent tells what listens in the guest\n"
             "WAY       STATE\n"
             "tcp       used\n"
             "vsock     rejected  the domain has no <vsock> device\n"
@@ -134,6 +137,70 @@ TEST_F(Explain, SaysByWhichWaysAForwardIsServed) {
   EXPECT_EQ(run({"explain", "web", "nothing"}).status, 3);
   EXPECT_EQ(run({"explain", "web"}).status, 2);
   EXPECT_EQ(run({"explain", "web", "web", "--listener=::1:80"}).status, 2);
+}
+
+TEST_F(Explain, SaysEverythingOfAPort) {
+  daemon_.model.add(fake_domain());
+  ForwardView automatic = fake_forward("auto:tcp:3000");
+  automatic.guest_port = Port::from(3000);
+  automatic.host_port = automatic.requested_port = Port::from(3000);
+  automatic.origin = Origin::automatic;
+  daemon_.model.add(automatic);
+  PortView port = fake_port();
+  port.state = DetectedState::forwarded;
+  port.reason.clear();
+  port.forward = automatic.id;
+  port.rule_text = "<rule process=\"node\"/>";
+  port.container = "docker/1234";
+  daemon_.model.add(port);
+  const ProgramResult found = run({"explain", "web", "3000"});
+  EXPECT_EQ(found.status, 0) << found.err;
+  EXPECT_THAT(
+      found.out,
+      HasSubstr("auto:tcp:3000: active by tcp\n"
+                "  decided by: rule 2 of <auto>: <rule process=\"node\"/>\n"
+                "  guest:      listens on 0.0.0.0 port 3000: node (process 42, user 1000, in "
+                "docker/1234); virt-forward-guest says so\n"));
+  EXPECT_THAT(
+      run({"explain", "web", "3000", "--json"}).out,
+      HasSubstr(R"("decision":{"rule":2,"rule-text":"<rule process=\"node\"/>","marked":false})"));
+
+  PortView blocked = fake_port("tcp:5432");
+  blocked.port = Port::from(5432);
+  blocked.state = DetectedState::blocked;
+  blocked.rule = 1;
+  blocked.reason = "rule 1 blocks it";
+  blocked.rule_text = "<rule action=\"block\" guest-port=\"5432\" marked=\"yes\"/>";
+  daemon_.model.add(blocked);
+  const ProgramResult why = run({"explain", "web", "5432"});
+  EXPECT_EQ(why.status, 0) << why.err;
+  EXPECT_THAT(why.out,
+              HasSubstr("5432: not forwarded: blocked: rule 1 blocks it\n"
+                        "  decided by: rule 1 of <auto>, put there by \"virt-forward block\": "));
+  EXPECT_THAT(why.out, HasSubstr("next step:  virt-forward unblock web 5432\n"));
+  EXPECT_EQ(run({"explain", "web", "5432/udp"}).status, 3) << "another protocol";
+}
+
+TEST_F(Explain, SaysWhyNobodyKnowsOfAPort) {
+  DomainView web = fake_domain();
+  web.guest_agent = "no-vsock";
+  daemon_.model.add(web);
+  const ProgramResult blind = run({"explain", "web", "9"});
+  EXPECT_EQ(blind.status, 3);
+  EXPECT_THAT(blind.out,
+              HasSubstr("9: not forwarded: no definition of the metadata names it, automatic "
+                        "forwarding is off, and no agent tells of ports\n"));
+  EXPECT_THAT(blind.out, HasSubstr("the domain has no <vsock> device"));
+  EXPECT_THAT(blind.out, HasSubstr("next step:  virt-forward add web 9 "));
+  web.guest_agent = "connected";
+  web.automatic = true;
+  daemon_.model.change(web);
+  const ProgramResult silent = run({"explain", "web", "9"});
+  EXPECT_THAT(silent.out, HasSubstr("and nothing listens there\n"));
+  EXPECT_THAT(silent.out, HasSubstr("the guest says that nothing listens on tcp port 9\n"));
+  web.active = false;
+  daemon_.model.change(web);
+  EXPECT_THAT(run({"explain", "web", "9"}).out, HasSubstr("next step:  virsh start web\n"));
 }
 
 }  // namespace

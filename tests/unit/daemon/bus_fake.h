@@ -55,6 +55,7 @@ class FakeModel final : public Model {
   bool libvirt_connected() const override { return true; }
   bool relay_connected() const override { return relay; }
   std::string connection_uri() const override { return "test:///default"; }
+  std::optional<std::int64_t> hook_heard() const override { return heard; }
   void observe(Observer* watcher) override { observer = watcher; }
 
   void add(const DomainView& view) {
@@ -96,6 +97,7 @@ class FakeModel final : public Model {
 
   Observer* observer = nullptr;
   bool relay = true;
+  std::optional<std::int64_t> heard;
 
  private:
   std::map<std::string, DomainView> domains_;

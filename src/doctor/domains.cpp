@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "doctor/domains.h"
+
+#include <glib.h>
+
+#include <algorithm>
+#include <set>
+
+#include "doctor/check.h"
+#include "doctor/words.h"
+
+namespace vf {
+namespace {
+
+constexpr char vsock_xml[] = "<vsock model='virtio'><cid auto='yes'/></vsock>";
+
+// Adds findings about one domain.
+class Judge {
+ public:
+  Judge(const SeenDomain& seen, Findings& findings)
+      : seen_(seen), domain_(seen.domain), findings_(findings), name_(shell_word(domain_.name)) {}
+
+  void metadata() {
+    for (const std::string& problem : domain_.problems)
+      add("metadata", Severity::error, problem, "virsh edit " + name_);
+  }
+
+  void address() {
+    if (!domain_.active || domain_.bridges.empty() || !domain_.addresses.empty()) return;
+    if (!wants_way("tcp") || served_without("tcp")) return;
+    add("no-address", Severity::error,
+        "no address of the guest has been seen on " + joined(domain_.bridges) +
+            ": it has not booted, has no network, or has been silent since the daemon began",
+        "virsh console " + name_ + "   # and there: ip address; ping the host once");
+  }
+
+  void agent() {
+    if (!domain_.active || !wants_agent()) return;
+    const std::string& word = domain_.guest_agent;
+    if (word == "connected" || word == "connecting" || word == "qemu-agent") return;
+    const std::string because = domain_.automatic
+                                    ? "ports that it opens are not noticed"
+                                    : "forwards that need the agent have no way into the guest";
+    if (word == "no-vsock") {
+      add("no-vsock", Severity::warning, "the domain has no <vsock> device: " + because,
+          "printf '%s' \"" + std::string(vsock_xml) + "\" | virsh attach-device " + name_ +
+              " /dev/stdin --config   # there from its next start on");
+      return;
+    }
+    const std::string why =
+        domain_.guest_agent_reason.empty() ? "" : " (" + domain_.guest_agent_reason + ')';
+    if (word == "refused")
+      add("agent-refused", Severity::warning,
+          "virt-forward-guest refuses this daemon" + why + ": " + because,
+          "in the guest: edit /etc/virt-forward/guest.conf (a session daemon needs control-from = "
+          "any-port), then systemctl restart virt-forward-guest");
+    else if (word == "version")
+      add("agent-version", Severity::warning,
+          "virt-forward-guest speaks another protocol" + why + ": " + because,
+          "in the guest: install the package virt-forward-guest of version " VF_VERSION);
+    else
+      add("agent-missing", Severity::warning,
+          "virt-forward-guest does not answer in the guest" + why + ": " + because,
+          "in the guest: install the package virt-forward-guest, then systemctl enable --now "
+          "virt-forward-guest");
+  }
+
+  // Nobody but the agent and ssh reaches the guest's localhost.
+  void loopback() {
+    if (domain_.guest_agent == "connected") return;
+    std::set<std::string> told;
+    for (const PortView& port : seen_.ports) {
+      const bool only = !port.addresses.empty() &&
+                        std::ranges::all_of(port.addresses,
+                                            [](const IpAddress& one) { return one.is_loopback(); });
+      if (!only || !port.port) continue;
+      const bool wanted = std::ranges::any_of(seen_.forwards, [&](const ForwardView& forward) {
+        return forward.state != ForwardState::inactive && forward.state != ForwardState::disabled &&
+               forward.protocol == port.protocol && forward.guest_port == port.port &&
+               forward.transport != Transport::vsock && forward.transport != Transport::ssh;
+      });
+      const bool elsewhere = std::ranges::any_of(seen_.ports, [&](const PortView& other) {
+        return other.protocol == port.protocol && other.port == port.port &&
+               !std::ranges::all_of(other.addresses,
+                                    [](const IpAddress& one) { return one.is_loopback(); });
+      });
+      if (!wanted || elsewhere || !told.insert(port.id).second) continue;
+      std::string who =
+          port.process && !port.process->name.empty() ? port.process->name : "the service";
+      add("loopback-only", Severity::error,
+          who + " on port " + std::to_string(port.port->number()) + " of the guest listens on " +
+              port.addresses.front().text() + " alone, where neither the network nor QEMU gets",
+          "printf '%s' \"" + std::string(vsock_xml) + "\" | virsh attach-device " + name_ +
+              " /dev/stdin --config   # and virt-forward-guest in the guest; or let the service "
+              "listen on 0.0.0.0");
+    }
+  }
+
+  void drift() {
+    if (!domain_.active || !domain_.persistent) return;
+    for (const ForwardView& forward : seen_.forwards) {
+      if (forward.origin != Origin::metadata || forward.live == forward.config ||
+          of_range_again(forward))
+        continue;
+      if (forward.live)
+        add("live-only", Severity::warning,
+            "forward " + forward_name(forward) +
+                " is in the running domain alone, or otherwise at "
+                "its next start",
+            add_command(forward, "--config"));
+      else
+        add("config-only", Severity::warning,
+            "forward " + forward_name(forward) + " begins with the next start of the domain",
+            add_command(forward, "--live"));
+    }
+  }
+
+  void forwards() {
+    for (const ForwardView& forward : seen_.forwards)
+      if (domain_.active) judge_forward(forward);
+  }
+
+ private:
+  void add(const char* id, Severity severity, std::string message, std::string fix) {
+    findings_.push_back({id, severity, domain_.name, std::move(message), std::move(fix)});
+  }
+
+  static std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const std::string& word : words)
+      text += (text.empty() ? "" : ", ") + word;
+    return text;
+  }
+
+  // A range has a forward for each port, and one definition.
+  bool of_range_again(const ForwardView& forward) const {
+    const auto first = std::ranges::find_if(seen_.forwards, [&](const ForwardView& other) {
+      return other.definition == forward.definition && other.live == forward.live;
+    });
+    return first != seen_.forwards.end() && first->id != forward.id;
+  }
+
+  static bool is_served(const ForwardView& forward) {
+    return forward.state != ForwardState::inactive && forward.state != ForwardState::disabled &&
+           forward.state != ForwardState::denied;
+  }
+
+  // Whether some forward would go this way if it could.
+  bool wants_way(std::string_view way) const {
+    return std::ranges::any_of(seen_.forwards, [&](const ForwardView& forward) {
+      return is_served(forward) && std::ranges::any_of(forward.ways, [&](const WayView& one) {
+               return one.way == way && one.state == WayState::rejected &&
+                      !one.reason.starts_with("transport=\"");
+             });
+    });
+  }
+
+  bool served_without(std::string_view way) const {
+    return std::ranges::all_of(seen_.forwards, [&](const ForwardView& forward) {
+      return !is_served(forward) || std::ranges::any_of(forward.ways, [&](const WayView& one) {
+        return one.way != way && one.state == WayState::used;
+      });
+    });
+  }
+
+  // Ports that open by themselves need it, and so do forwards that nothing else serves.
+  bool wants_agent() const {
+    return domain_.automatic || std::ranges::any_of(seen_.forwards, [](const ForwardView& forward) {
+             return is_served(forward) && !forward.ways.empty() && !forward.transport &&
+                    std::ranges::any_of(forward.ways, [](const WayView& one) {
+                      return one.way == "vsock" && !one.reason.starts_with("transport=\"");
+                    });
+           });
+  }
+
+  void judge_forward(const ForwardView& forward) {
+    const std::string what =
+        "forward " + forward_name(forward) +
+        (forward.id == forward.definition || !forward.guest_port
+             ? ""
+             : " (guest port " + std::to_string(forward.guest_port->number()) + ')') +
+        " is " + std::string(text(forward.state)) + ": " + forward.reason;
+    const std::string explain = "virt-forward explain " + name_ + ' ' + shell_word(forward.id);
+    switch (forward.state) {
+      case ForwardState::active:
+      case ForwardState::inactive:
+      case ForwardState::disabled:
+      case ForwardState::port_busy:  // check_host_ports() names who has it
+        return;
+      case ForwardState::waiting:
+        add("forward-waiting", Severity::warning, what, explain);
+        return;
+      case ForwardState::no_listener:
+        add("forward-no-listener", Severity::warning, what,
+            "in the guest: start the service, or see what listens: ss -ltnup");
+        return;
+      case ForwardState::denied:
+        add("forward-denied", Severity::error, what,
+            "as the reason says: edit /etc/virt-forward/virt-forward.conf, then systemctl reload "
+            "virt-forwardd; or " +
+                remove_command(forward, forward.config ? "--persistent" : "--live"));
+        return;
+      case ForwardState::failed:
+        add("forward-failed", Severity::error, what, explain);
+        return;
+    }
+  }
+
+  const SeenDomain& seen_;
+  const DomainView& domain_;
+  Findings& findings_;
+  std::string name_;
+};
+
+}  // namespace
+
+void judge_domain(const SeenDomain& seen, Findings& findings) {
+  Judge judge(seen, findings);
+  judge.metadata();
+  judge.address();
+  judge.agent();
+  judge.loopback();
+  judge.drift();
+  judge.forwards();
+}
+
+void check_domains(const Seen& seen, Findings& findings) {
+  for (const SeenDaemon& daemon : seen.daemons) {
+    if (daemon.silent)
+      findings.push_back({"domains", Severity::not_checked,
+                          daemon.uri.empty() ? daemon.title : daemon.uri,
+                          "its domains and forwards: " + daemon.title + " does not tell of them",
+                          daemon.start.empty() ? "virt-forward list" : daemon.start});
+    else if (daemon.no_objects)
+      findings.push_back({"domains", Severity::not_checked, daemon.uri,
+                          "its domains and forwards: " + daemon.no_objects->message,
+                          "sudo virt-forward doctor"});
+    for (const SeenDomain& domain : daemon.domains)
+      judge_domain(domain, findings);
+  }
+}
+
+}  // namespace vf

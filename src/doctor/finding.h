@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vf {
+
+// `not_checked`: it could not be looked at, so nothing is known, good or bad.
+enum class Severity { error, warning, not_checked };
+
+// "error", "warning", "not-checked".
+std::string_view text(Severity severity);
+
+// One thing that is wrong. `id` is stable and for programs; virt-forward-doctor(1) lists them all.
+struct Finding {
+  std::string id;
+  Severity severity = Severity::error;
+  std::string subject;  // what it is about: a domain, a program, a file
+  std::string message;  // one sentence
+  std::string fix;      // commands or XML lines that mend it, or let it be looked at
+  friend bool operator==(const Finding&, const Finding&) = default;
+};
+
+using Findings = std::vector<Finding>;
+
+// Whether something is known to be wrong.
+bool any_wrong(const Findings& findings);
+
+// An array with one finding a line, and the end of the last line.
+std::string json_findings(const Findings& findings);
+
+}  // namespace vf

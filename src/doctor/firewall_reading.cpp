@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "doctor/firewall.h"
+#include "doctor/library.h"
+#include "doctor/reading.h"
+
+// libnftables' stable interface, as nftables/libnftables.h declares it: without the header so that
+// the doctor can be built where the library is not.
+struct nft_ctx;
+
+namespace vf {
+namespace {
+
+constexpr unsigned json_flag = 1u << 4;  // NFT_CTX_OUTPUT_JSON
+
+Result<std::string> list_ruleset() {
+  const auto library = Library::load("libnftables.so.1");
+  if (!library) return Unexpected(library.error());
+  auto* const make = library->function<nft_ctx*(std::uint32_t)>("nft_ctx_new");
+  auto* const free = library->function<void(nft_ctx*)>("nft_ctx_free");
+  auto* const buffer = library->function<int(nft_ctx*)>("nft_ctx_buffer_output");
+  auto* const buffer_errors = library->function<int(nft_ctx*)>("nft_ctx_buffer_error");
+  auto* const set_flags = library->function<void(nft_ctx*, unsigned)>("nft_ctx_output_set_flags");
+  auto* const run = library->function<int(nft_ctx*, const char*)>("nft_run_cmd_from_buffer");
+  auto* const output = library->function<const char*(nft_ctx*)>("nft_ctx_get_output_buffer");
+  auto* const errors = library->function<const char*(nft_ctx*)>("nft_ctx_get_error_buffer");
+  if (!make || !free || !buffer || !buffer_errors || !set_flags || !run || !output || !errors)
+    return Unexpected(ErrorCode::not_supported, "libnftables is of another kind");
+  const std::unique_ptr<nft_ctx, decltype(free)> context(make(0), free);
+  if (!context) return Unexpected(ErrorCode::failed, "libnftables cannot be set up");
+  buffer(context.get());
+  buffer_errors(context.get());
+  set_flags(context.get(), json_flag);
+  if (run(context.get(), "list ruleset") != 0) {
+    std::string said = errors(context.get());
+    return Unexpected(ErrorCode::failed,
+                      "nftables cannot be read: " + said.substr(0, said.find('\n')));
+  }
+  return std::string(output(context.get()));
+}
+
+// Empty where the program is not installed: then there is nothing of its kind, or nothing that the
+// other readings miss.
+std::string saved(const std::string& program, FirewallFacts& facts) {
+  if (access(("/usr/sbin/" + program).c_str(), X_OK) != 0) return {};
+  auto text = output_of({"/usr/sbin/" + program});
+  if (text) return *text;
+  facts.unread.push_back({ErrorCode::failed, text.error().message});
+  return {};
+}
+
+void append(std::vector<FilterTable>& to, std::vector<FilterTable> from) {
+  for (FilterTable& table : from)
+    to.push_back(std::move(table));
+}
+
+void read_links(FirewallFacts& facts) {
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return;
+  for (const ifaddrs* at = list; at; at = at->ifa_next) {
+    if (!at->ifa_addr) continue;
+    std::optional<IpAddress> address;
+    if (at->ifa_addr->sa_family == AF_INET) {
+      const auto* const v4 = reinterpret_cast<const sockaddr_in*>(at->ifa_addr);
+      address =
+          IpAddress::from_bytes(std::span(reinterpret_cast<const std::uint8_t*>(&v4->sin_addr), 4));
+    } else if (at->ifa_addr->sa_family == AF_INET6) {
+      const auto* const v6 = reinterpret_cast<const sockaddr_in6*>(at->ifa_addr);
+      address = IpAddress::from_bytes(std::span(v6->sin6_addr.s6_addr, 16));
+    }
+    if (address) facts.links[at->ifa_name].push_back(*address);
+  }
+  freeifaddrs(list);
+}
+
+// iptables-legacy's programs load its modules, and with them its chains: they are asked only where
+// those are there.
+bool legacy_used(const char* family) {
+  const auto tables = read_text(std::string("/proc/net/") + family + "_tables_names", 4096);
+  return tables && !tables->empty();
+}
+
+}  // namespace
+
+FirewallFacts read_firewall() {
+  FirewallFacts facts;
+  read_links(facts);
+  if (geteuid() != 0) {
+    facts.unread.push_back(
+        {ErrorCode::not_allowed, "whether a firewall is in the way is for root to see"});
+    return facts;
+  }
+  using Tool = FilterTable::Tool;
+  const std::string v4 = saved("iptables-nft-save", facts);
+  const std::string v6 = saved("ip6tables-nft-save", facts);
+  append(facts.tables, read_iptables_save(v4, Tool::iptables_nft, "ip"));
+  append(facts.tables, read_iptables_save(v6, Tool::iptables_nft, "ip6"));
+  if (legacy_used("ip"))
+    append(facts.tables,
+           read_iptables_save(saved("iptables-legacy-save", facts), Tool::iptables_legacy, "ip"));
+  if (legacy_used("ip6"))
+    append(facts.tables,
+           read_iptables_save(saved("ip6tables-legacy-save", facts), Tool::iptables_legacy, "ip6"));
+  const auto json = list_ruleset();
+  if (!json) {
+    facts.unread.push_back(json.error());
+    return facts;
+  }
+  auto tables = read_nft_ruleset(*json, !v4.empty() || !v6.empty());
+  if (tables)
+    append(facts.tables, std::move(*tables));
+  else
+    facts.unread.push_back(tables.error());
+  return facts;
+}
+
+}  // namespace vf

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "doctor/host_ports.h"
+
+#include "doctor/check.h"
+#include "doctor/words.h"
+
+namespace vf {
+namespace {
+
+std::string with_suffix(Port port, Protocol protocol) {
+  std::string words = std::to_string(port.number());
+  if (protocol != Protocol::tcp) words += '/' + std::string(text(protocol));
+  return words;
+}
+
+void judge(const SeenDomain& seen, const ForwardView& forward, const PortHolders& holders,
+           Findings& findings) {
+  if (!forward.requested_port || !seen.domain.active || forward.state == ForwardState::inactive)
+    return;
+  const bool moved = forward.host_port && forward.host_port != forward.requested_port;
+  if (!moved && forward.state != ForwardState::port_busy) return;
+  const std::string wanted = with_suffix(*forward.requested_port, forward.protocol);
+  std::string held;
+  std::string stop;
+  for (const PortHolder& holder : holders.of(forward.protocol, *forward.requested_port)) {
+    held += (held.empty() ? "" : " and ") +
+            (holder.ours() ? "another forward (virt-forward list --all)" : text(holder));
+    if (!holder.ours() && holder.pid != 0)
+      stop += "kill " + std::to_string(holder.pid) + "   # " + holder.process + '\n';
+  }
+  // A guess that gave way is what a guess is for.
+  if (forward.origin == Origin::automatic && moved) return;
+  const std::string name = forward_name(forward);
+  std::string message = "host port " + wanted + " of forward " + name + " is " +
+                        (held.empty() ? "free now" : "held by " + held);
+  if (moved)
+    message += "; the forward is on " + std::to_string(forward.host_port->number()) + " instead";
+  std::string fix = stop;
+  if (stop.empty() && !held.empty())
+    fix = "ss -Hlnptu 'sport = :" + std::to_string(forward.requested_port->number()) +
+          "'   # as root\n";
+  if (moved)
+    fix += remove_command(forward, "--live") + " && " + add_command(forward, "--live");
+  else
+    fix += "# the forward is tried again by itself";
+  findings.push_back({"host-port-held", moved ? Severity::warning : Severity::error,
+                      seen.domain.name, std::move(message), std::move(fix)});
+}
+
+}  // namespace
+
+void judge_host_ports(const Seen& seen, const PortHolders& holders, Findings& findings) {
+  for (const SeenDaemon& daemon : seen.daemons)
+    for (const SeenDomain& domain : daemon.domains)
+      for (const ForwardView& forward : domain.forwards)
+        judge(domain, forward, holders, findings);
+}
+
+void check_host_ports(const Seen& seen, Findings& findings) {
+  judge_host_ports(seen, PortHolders::read(), findings);
+}
+
+}  // namespace vf

@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`virt-forward doctor`: every finding is caused for real, and where its fix is a command that this lab can run, the fix
+is run and the finding is gone. (test_doctor_guests.py and test_doctor_users.py have those that need more.)"""
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from lab import guest as guests
+from lab import host, wait
+from lab.programs import Cli
+from lab.transfer import wait_http
+
+LINK = "/etc/libvirt/hooks/qemu.d/50-virt-forward"
+PROGRAM = "/usr/sbin/virt-forward-hook"
+KEPT = "/run/lab/kept"
+
+
+def doctor(*arguments):
+    """Its findings; the exit status agrees with them."""
+    said = Cli("doctor", "--json", *arguments, check=False, deadline=60)
+    found = json.loads(said.stdout)
+    wrong = [one for one in found if one["severity"] != "not-checked"]
+    assert said.status == (1 if wrong else 0), said.stderr
+    assert all(one["message"] and one["fix"] for one in found)
+    return found
+
+
+def ids(*arguments):
+    return sorted({one["id"] for one in doctor(*arguments)})
+
+
+def finding(name, *arguments):
+    found = doctor(*arguments)
+    return next((one for one in found if one["id"] == name), None) or pytest.fail(f"no {name} in {found}")
+
+
+def virsh(*arguments):
+    return subprocess.run(["virsh", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def mend(one):
+    """Runs the first line of a finding's fix."""
+    subprocess.run(one["fix"].splitlines()[0], shell=True, check=True, stdout=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def kept(path):
+    """A file or link may be changed, and is then as it was."""
+    if os.path.islink(path):
+        target = os.readlink(path)
+    else:
+        target = None
+        shutil.copy2(path, KEPT)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        if target:
+            os.symlink(target, path)
+        else:
+            shutil.move(KEPT, path)
+
+
+def replace(path, text):
+    """A program in a new file: the old one may be running."""
+    os.unlink(path)
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+    os.chmod(path, 0o755)
+
+
+@pytest.fixture(scope="module")
+def daemon(shared_daemon):
+    return shared_daemon
+
+
+@pytest.fixture(scope="module")
+def web(daemon, shared_guest):
+    """A guest whose web server is forwarded."""
+    booted = shared_guest("web", guests.forwards("<vf:forward guest-port='80' host-port='8080'/>"))
+    assert b"guest web" in wait_http(8080)
+    return booted
+
+
+def test_healthy(web):
+    assert doctor() == []
+    assert doctor("web") == []
+    assert "nothing wrong was found" in Cli("doctor").stdout
+
+
+# --- the hook
+
+def missing():
+    os.unlink(LINK)
+
+
+def dangling():
+    os.unlink(LINK)
+    os.symlink("/nowhere/hook", LINK)
+
+
+def elsewhere():
+    shutil.copy2(PROGRAM, "/usr/local/other-hook")
+    os.unlink(LINK)
+    os.symlink("/usr/local/other-hook", LINK)
+
+
+def copy():
+    os.unlink(LINK)
+    shutil.copy2(PROGRAM, LINK)
+
+
+def not_executable():
+    os.chmod(PROGRAM, 0o644)
+
+
+def cannot_run():
+    replace(PROGRAM, "#!/nowhere/shell\n")
+
+
+def version():
+    replace(PROGRAM, "#!/bin/sh\necho virt-forward-hook 0.0.1\n")
+
+
+@pytest.mark.parametrize("cause", [missing, dangling, elsewhere, copy, not_executable, cannot_run, version],
+                         ids=lambda cause: cause.__name__)
+def test_hook(web, cause):
+    name = "hook-" + cause.__name__.replace("_", "-")
+    with kept(PROGRAM), kept(LINK):
+        cause()
+        one = finding(name)
+        assert ids() == [name]
+        if cause not in (cannot_run, version):  # these need another build
+            mend(one)
+            assert doctor() == []
+    assert doctor() == []
+
+
+def test_hook_that_libvirtd_has_not_noticed(daemon, web, libvirtd, guest):
+    other = guest("other", guests.forwards("<vf:forward guest-port='80' host-port='8180'/>"), start=False)
+    with kept(LINK):
+        os.unlink(LINK)
+        libvirtd.restart()
+        started = os.stat(f"/proc/{libvirtd.pid()}").st_ctime
+        wait.until(lambda: time.time() > started + 4, "the hook is clearly younger than libvirtd")
+    one = finding("hook-not-noticed", "web")
+    assert one["severity"] == "warning" and "not certain" in one["message"]
+    other.start_paused()
+    daemon.wait_forward(domain="other", state="waiting")
+    finding("hook-not-noticed", "web")
+
+    os.kill(libvirtd.pid(), signal.SIGHUP)  # what the fix's systemctl does
+
+    def noticed():
+        other.domain.destroy()
+        other.start_paused()
+        return "hook-not-noticed" not in ids("web")
+
+    wait.until(noticed, "libvirtd runs the hook, and the daemon has heard from it")
+
+
+@pytest.mark.parametrize("text, name", [("#!/nowhere/shell\n", "other-hook-broken"), ("echo\n", "other-hook-broken"),
+                                        ("#!/bin/sh\nvirsh domid \"$1\"\n", "other-hook-calls-libvirt")],
+                         ids=["no-interpreter", "no-program", "virsh"])
+def test_other_hooks(web, text, name):
+    path = "/etc/libvirt/hooks/qemu.d/10-other"
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+        assert doctor() == [], "libvirt skips what is not executable"
+        os.chmod(path, 0o755)
+        one = finding(name)
+        assert one["subject"] == path
+        mend(one)
+        assert doctor() == []
+    finally:
+        os.unlink(path)
+
+
+# --- daemon, relay, libvirt
+
+def test_daemon_down(daemon, web):
+    daemon.kill()
+    try:
+        found = {one["id"]: one["severity"] for one in doctor()}
+        assert found == {"daemon-down": "error", "domains": "not-checked"}
+        assert "systemctl enable --now virt-forward.target" in finding("daemon-down")["fix"]
+        assert finding("daemon-down", "web")
+    finally:
+        daemon.start()
+    wait.until(lambda: doctor() == [], "all is well again")
+
+
+def test_daemon_silent(daemon, web):
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        assert "does not answer" in finding("daemon-silent")["message"]
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    wait.until(lambda: doctor() == [], "all is well again")
+
+
+def upgraded(path):
+    shutil.copy2(path, path + ".new")
+    os.replace(path + ".new", path)
+
+
+def test_programs_replaced(daemon, web):
+    upgraded("/usr/sbin/virt-forwardd")
+    upgraded("/usr/bin/virt-forward-relay")
+    assert ids() == ["daemon-program-replaced", "relay-program-replaced"]
+    assert finding("daemon-program-replaced")["fix"] == "systemctl restart virt-forwardd"
+    daemon.restart()
+    assert ids() == ["relay-program-replaced"]
+    daemon.kill_relay()
+    wait.until(lambda: doctor() == [], "the new relay is up", 20)
+
+
+def test_relay_down(daemon, web):
+    path = "/usr/bin/virt-forward-relay"
+    [relay] = daemon.relay_pids()
+    os.rename(path, path + ".away")
+    try:
+        os.kill(relay, signal.SIGKILL)
+        wait.until(lambda: "relay-down" in ids(), "the relay is missed")
+    finally:
+        os.rename(path + ".away", path)
+    wait.until(lambda: doctor() == [], "all is well again", 30)
+
+
+def test_libvirt(daemon, web, libvirtd):
+    pid = libvirtd.pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert "says nothing" in finding("libvirt-silent")["message"]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    libvirtd.kill()
+    try:
+        wait.until(lambda: ids() == ["libvirt-disconnected", "libvirt-unreachable"], "both miss libvirt")
+    finally:
+        libvirtd.start()
+    wait.until(lambda: not set(ids()) & {"libvirt-disconnected", "libvirt-unreachable"}, "they have it again", 30)
+
+
+# --- domains
+
+def test_a_sick_domain(daemon, guest):
+    sick = guest("sick", guests.forwards(
+        "<vf:forward name='waits' guest-port='80' host-port='8181'/>\n"
+        "<vf:forward guest-port='0'/>\n"
+        "<vf:forward name='denied' guest-port='80' host-port='8182' host-address='0.0.0.0'/>\n"
+        "<vf:forward name='failed' guest-port='80' host-port='8184' transport='vsock'/>\n"
+        "<vf:auto/>"), start=False)
+    sick.start_paused()
+    daemon.wait_forward(domain="sick", name="waits", state="waiting")
+    assert ids("sick") == ["forward-denied", "forward-failed", "forward-waiting", "metadata", "no-address", "no-vsock"]
+    shown = virsh("metadata", "sick", "urn:virt-forward:1").splitlines()
+    wrong = next(number for number, text in enumerate(shown, 1) if "guest-port=\"0\"" in text)
+    assert f"line {wrong}: <forward> guest-port=\"0\"" in finding("metadata", "sick")["message"]
+    assert "virbr0" in finding("no-address", "sick")["message"]
+    assert "[host] addresses" in finding("forward-denied", "sick")["message"]
+    one = finding("no-vsock", "sick")
+    assert guests.VSOCK in one["fix"]
+    mend(one)
+    assert "<vsock" in virsh("dumpxml", "--inactive", "sick")
+
+
+def test_nobody_listens(daemon, web):
+    Cli("add", "web", "9292:9", "--name", "none", "--persistent")
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", 9292)) as client:
+        client.recv(1)
+    daemon.wait_forward(name="none", state="no-listener")
+    assert "nothing listens" in finding("forward-no-listener", "web")["message"]
+    Cli("remove", "web", "none", "--persistent")
+    assert doctor("web") == []
+
+
+def test_drift(daemon, web):
+    Cli("add", "web", "9191:80", "--name", "drifts")
+    one = finding("live-only", "web")
+    mend(one)
+    wait.until(lambda: doctor("web") == [], "both have it")
+    Cli("remove", "web", "drifts", "--live")
+    wait.until(lambda: "config-only" in ids("web"), "the next start alone has it")
+    mend(finding("config-only", "web"))
+    wait.until(lambda: doctor("web") == [], "both have it")
+    Cli("remove", "web", "drifts", "--persistent")
+
+
+def test_host_port_held(daemon, web, guest):
+    with socket.create_server(("127.0.0.1", 8282)):
+        Cli("add", "web", "8282:80", "--name", "moved", "--persistent")
+        one = finding("host-port-held", "web")
+        assert one["severity"] == "warning"
+        assert f"(process {os.getpid()}, user root)" in one["message"] and "8283 instead" in one["message"]
+        said = Cli("explain", "web", "moved").stdout
+        assert f"8282 on 127.0.0.1 is held by python3 (process {os.getpid()}, user root)" in said
+        assert "8283 on 127.0.0.1" in said
+        Cli("remove", "web", "moved", "--persistent")
+
+        other = guest("other", guests.forwards("<vf:forward guest-port='80' host-port='8282' on-busy='fail'/>"),
+                      start=False)
+        other.start_paused()
+        daemon.wait_forward(domain="other", state="port-busy")
+        one = finding("host-port-held", "other")
+        assert one["severity"] == "error" and f"kill {os.getpid()} " in one["fix"]
+        assert "next try:   " in Cli("explain", "other", "8282").stdout
+
+
+# --- firewalls
+
+NFT = "nft -f - <<'X'\ntable inet fw {{ chain {0} {{ type filter hook {0} priority 0; policy {1};\n{2}\n}}\n}}\nX"
+
+
+@pytest.mark.parametrize("cause, undo, where", [
+    (NFT.format("output", "accept", "oifname virbr0 tcp dport {{ 80, 443 }} drop".replace("{{", "{").replace("}}", "}")),
+     "nft delete table inet fw", "table inet fw, chain output"),
+    (NFT.format("output", "accept", "ip daddr 192.168.122.0/24 tcp flags & (syn|ack) == syn reject with tcp reset"),
+     "nft delete table inet fw", "table inet fw, chain output"),
+    (NFT.format("output", "drop", "oifname lo accept"), "nft delete table inet fw", 'the policy "drop" of table inet fw'),
+    (NFT.format("input", "accept", "iifname virbr0 ip saddr 192.168.122.0/24 tcp sport 80 drop"),
+     "nft delete table inet fw", "swallows answers of"),
+    (NFT.format("input", "accept", "iifname lo tcp dport 8080 drop"), "nft delete table inet fw",
+     "swallows clients of 127.0.0.1:8080"),
+    ("iptables-nft -A OUTPUT -o virbr0 -p tcp -m multiport --dports 80,443 -j REJECT",
+     "iptables-nft -D OUTPUT -o virbr0 -p tcp -m multiport --dports 80,443 -j REJECT; "
+     "iptables-nft -D OUTPUT -o virbr0 -j ACCEPT", "table ip filter, chain OUTPUT"),
+    ("iptables-legacy -A OUTPUT -d 192.168.122.0/24 -j DROP",
+     "iptables-legacy -D OUTPUT -d 192.168.122.0/24 -j DROP; iptables-legacy -D OUTPUT -o virbr0 -j ACCEPT",
+     "table ip filter, chain OUTPUT (iptables-legacy)"),
+], ids=["port", "first-packets", "policy", "answers", "clients", "iptables-nft", "iptables-legacy"])
+def test_firewall(web, cause, undo, where):
+    subprocess.run(cause, shell=True, check=True)
+    try:
+        one = finding("firewall-drops", "web")
+        assert one["severity"] == "error" and where in one["message"], one
+        for one in doctor("web"):
+            mend(one)
+        assert doctor("web") == []
+        assert b"guest web" in wait_http(8080)
+    finally:
+        subprocess.run(undo, shell=True, check=True)
+    assert doctor("web") == []
+
+
+def test_a_rule_that_depends(web):
+    """Warned of, not said to be so."""
+    subprocess.run(NFT.format("output", "accept", "meta mark 7 oifname virbr0 drop"), shell=True, check=True)
+    try:
+        one = finding("firewall-drops", "web")
+        assert one["severity"] == "warning" and "may swallow" in one["message"]
+    finally:
+        subprocess.run("nft delete table inet fw", shell=True, check=True)
+
+
+# --- explain
+
+def test_explain_a_port(web):
+    said = Cli("explain", "web", "8080").stdout
+    assert 'decided by: definition "tcp:8080:80" in the metadata of the running domain and its next start' in said
+    assert "not known: no agent tells what listens in the guest" in said
+    pids = host.processes("virt-forward-relay") + host.processes("virt-forwardd")
+    assert any(f"(process {pid}, user " in said for pid in pids), said
+    assert Cli("explain", "web", "80").stdout == said, "by the guest's port too"
+    nobody = Cli("explain", "web", "1234", check=False)
+    assert nobody.status == 3 and "virt-forward add web 1234" in nobody.stdout
+    shown = json.loads(Cli("explain", "web", "80", "--json").stdout)
+    assert shown["decision"] == {"definition": "tcp:8080:80"} and shown["host"]["port"] == 8080
+    assert shown["holders"][0]["process"]["pid"] in pids

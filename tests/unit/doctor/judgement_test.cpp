@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The findings that no laboratory of ours causes: versions, systemd's units, and the denials of
+// AppArmor and SELinux, with lines as their logs have them. Of the others, the edges.
+
+#include <gmock/gmock.h>
+
+#include "doctor/denials.h"
+#include "doctor/domains.h"
+#include "doctor/hook.h"
+#include "doctor/host_ports.h"
+#include "doctor/permissions.h"
+#include "doctor/services.h"
+
+namespace vf {
+namespace {
+
+using testing::HasSubstr;
+
+std::string ids(const Findings& findings) {
+  std::string list;
+  for (const Finding& finding : findings)
+    list += (list.empty() ? "" : " ") + finding.id;
+  return list;
+}
+
+SeenDaemon healthy() {
+  return {.title = "the system daemon",
+          .uri = "qemu:///system",
+          .start = "start it",
+          .system = true,
+          .silent = {},
+          .version = "0.1.0",
+          .libvirt_connected = true,
+          .relay_connected = true};
+}
+
+TEST(Judgement, OfADaemon) {
+  Findings findings;
+  judge_daemon(healthy(), "0.1.0", findings);
+  EXPECT_EQ(ids(findings), "");
+  SeenDaemon old = healthy();
+  old.version = "0.0.9";
+  judge_daemon(old, "0.1.0", findings);
+  ASSERT_EQ(ids(findings), "daemon-version");
+  EXPECT_THAT(findings[0].message, AllOf(HasSubstr("0.0.9"), HasSubstr("0.1.0")));
+  EXPECT_EQ(findings[0].fix, "systemctl restart virt-forwardd");
+}
+
+TEST(Judgement, OfADaemonThatMayNotBeAsked) {
+  SeenDaemon daemon = healthy();
+  daemon.silent = Error{ErrorCode::not_allowed, "for root alone"};
+  Findings findings;
+  judge_daemon(daemon, "0.1.0", findings);
+  ASSERT_EQ(ids(findings), "daemon");
+  EXPECT_EQ(findings[0].severity, Severity::not_checked);
+  EXPECT_FALSE(any_wrong(findings));
+}
+
+TEST(Judgement, OfUnits) {
+  Findings findings;
+  judge_units({{"virt-forward.target", "enabled"},
+               {"virt-forwardd.socket", "enabled-runtime"},
+               {"virt-forward-ssh.socket", "static"}},
+              findings);
+  EXPECT_EQ(ids(findings), "");
+  judge_units({{"virt-forward.target", "disabled"},
+               {"virt-forwardd.socket", "masked"},
+               {"virt-forward-ssh.socket", ""}},
+              findings);
+  ASSERT_EQ(ids(findings), "units-missing units-masked units-disabled");
+  EXPECT_EQ(findings[1].fix, "systemctl unmask virt-forwardd.socket");
+  EXPECT_THAT(findings[2].fix, HasSubstr("systemctl enable --now virt-forward.target"));
+}
+
+TEST(Judgement, OfLibvirtsAnswers) {
+  Findings findings;
+  judge_libvirt("qemu:///system", {}, findings);
+  EXPECT_EQ(ids(findings), "");
+  judge_libvirt(
+      "qemu:///system",
+      Unexpected(ErrorCode::failed,
+                 "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied"),
+      findings);
+  EXPECT_THAT(findings[0].fix, HasSubstr("usermod --append --groups libvirt"));
+}
+
+TEST(Judgement, OfPolkitsAnswers) {
+  Findings findings;
+  judge_polkit("alice",
+               std::vector<PolkitAnswer>{{"org.virtforward1.read", true, true, false},
+                                         {"org.virtforward1.add", true, false, true},
+                                         {"org.virtforward1.remove", true, false, false}},
+               findings);
+  ASSERT_EQ(ids(findings), "polkit-refuses polkit-refuses");
+  EXPECT_THAT(findings[0].message, HasSubstr("not without a password"));
+  EXPECT_EQ(findings[0].severity, Severity::warning);
+  EXPECT_THAT(findings[1].message,
+              AllOf(HasSubstr("org.virtforward1.remove"), HasSubstr("\"no\"")));
+}
+
+// Of Debian 12's libvirtd profile, and of Fedora's policy.
+constexpr char log_lines[] =
+    "5,1102,99,-;audit: type=1400 audit(1700000000.123:45): apparmor=\"DENIED\" operation=\"exec\" "
+    "profile=\"libvirtd\" name=\"/opt/virt-forward/virt-forward-hook\" pid=812 "
+    "comm=\"rpc-libvirtd\" "
+    "requested_mask=\"x\" denied_mask=\"x\" fsuid=0 ouid=0\n"
+    "5,1103,99,-;audit: type=1400 audit(1700000001.123:46): apparmor=\"DENIED\" operation=\"exec\" "
+    "profile=\"libvirtd\" name=\"/opt/virt-forward/virt-forward-hook\" pid=813 "
+    "comm=\"rpc-libvirtd\" "
+    "requested_mask=\"x\" denied_mask=\"x\" fsuid=0 ouid=0\n"
+    "5,1104,99,-;audit: type=1400 audit(1700000001.123:47): apparmor=\"DENIED\" operation=\"open\" "
+    "profile=\"snap.firefox\" name=\"/etc/fstab\" pid=9 comm=\"firefox\" requested_mask=\"r\" "
+    "denied_mask=\"r\"\n"
+    "5,1105,99,-;audit: type=1400 audit(1700000001.123:48): apparmor=\"ALLOWED\" "
+    "operation=\"exec\" "
+    "profile=\"libvirtd\" name=\"/etc/libvirt/hooks/qemu\" pid=9 comm=\"rpc-libvirtd\"\n"
+    "type=AVC msg=audit(1700000002.001:311): avc:  denied  { execute } for  pid=1412 "
+    "comm=\"rpc-virtqemud\" "
+    "name=\"virt-forward-hook\" dev=\"dm-0\" ino=1313 scontext=system_u:system_r:virtqemud_t:s0 "
+    "tcontext=system_u:object_r:default_t:s0 tclass=file permissive=0\n";
+
+TEST(Judgement, OfDenials) {
+  DenialFacts facts;
+  facts.any = true;
+  facts.log = log_lines;
+  Findings findings;
+  judge_denials(facts, findings);
+  ASSERT_EQ(ids(findings), "apparmor-denied selinux-denied");
+  EXPECT_EQ(findings[0].subject, "/opt/virt-forward/virt-forward-hook");
+  EXPECT_EQ(findings[0].fix,
+            "echo '/opt/virt-forward/virt-forward-hook rPUx,' >> "
+            "/etc/apparmor.d/local/usr.sbin.libvirtd && "
+            "apparmor_parser --replace /etc/apparmor.d/usr.sbin.libvirtd");
+  EXPECT_THAT(findings[1].message, AllOf(HasSubstr("execute"), HasSubstr("virtqemud_t")));
+  EXPECT_THAT(findings[1].fix, HasSubstr("restorecon"));
+  Findings none;
+  judge_denials({.log = "", .any = true, .unread = {}}, none);
+  EXPECT_EQ(ids(none), "");
+  judge_denials(
+      {.log = "", .any = false, .unread = {{ErrorCode::not_allowed, "/dev/kmsg: not for you"}}},
+      none);
+  ASSERT_EQ(ids(none), "denials");
+  EXPECT_EQ(none[0].severity, Severity::not_checked);
+}
+
+HookFacts good_hook() {
+  HookFacts facts;
+  facts.program = "/usr/sbin/virt-forward-hook";
+  facts.link = "/etc/libvirt/hooks/qemu.d/50-virt-forward";
+  facts.kind = HookFacts::Link::link;
+  facts.target = facts.program;
+  facts.leads_there = facts.exists = facts.executable = facts.program_exists = true;
+  facts.since = 1000;
+  facts.own_version = "virt-forward-hook 0.1.0";
+  facts.version = facts.own_version;
+  facts.daemon_answers = true;
+  return facts;
+}
+
+TEST(Judgement, OfWhetherLibvirtNoticedTheHook) {
+  const auto judged = [](HookFacts facts) {
+    Findings findings;
+    judge_hook(facts, findings);
+    return ids(findings);
+  };
+  HookFacts facts = good_hook();
+  EXPECT_EQ(judged(facts), "") << "no libvirt runs";
+  facts.libvirt = {{1, "libvirtd", 2000, 0}};
+  EXPECT_EQ(judged(facts), "");
+  facts.libvirt = {{1, "libvirtd", 500, 0}};
+  EXPECT_EQ(judged(facts), "hook-not-noticed");
+  facts.heard = 499;
+  EXPECT_EQ(judged(facts), "hook-not-noticed") << "that was an earlier libvirtd";
+  facts.heard = 1200;
+  EXPECT_EQ(judged(facts), "");
+  facts.heard.reset();
+  facts.others = {{"/etc/libvirt/hooks/qemu", true, 400, "#!/bin/sh\n", true, false}};
+  EXPECT_EQ(judged(facts), "") << "one that found hooks runs all of them";
+  facts.others[0].changed = 600;
+  EXPECT_EQ(judged(facts), "hook-not-noticed");
+  facts.libvirt[0].uid = 1000;
+  EXPECT_EQ(judged(facts), "") << "of a session";
+}
+
+TEST(Judgement, OfOtherHooks) {
+  HookFacts facts = good_hook();
+  const std::string path = "/etc/libvirt/hooks/qemu";
+  const auto judged = [&](const std::string& text, bool interpreter = true,
+                          bool executable = true) {
+    facts.others = {{path, executable, 0, text, interpreter, false}};
+    Findings findings;
+    judge_hook(facts, findings);
+    return ids(findings);
+  };
+  EXPECT_EQ(judged("#!/bin/sh\nlogger \"$1 $2\"\n"), "");
+  EXPECT_EQ(judged("#!/bin/none\n", false), "other-hook-broken");
+  EXPECT_EQ(judged("echo\n"), "other-hook-broken");
+  EXPECT_EQ(judged("echo\n", true, false), "") << "libvirt skips it";
+  EXPECT_EQ(judged("#!/bin/sh\n/usr/bin/virsh list\n"), "other-hook-calls-libvirt");
+  EXPECT_EQ(judged("#!/bin/sh\nid=$(virsh domid \"$1\")\n"), "other-hook-calls-libvirt");
+  EXPECT_EQ(judged("#!/bin/sh\n# never call virsh here\necho > /tmp/virsh.log\n"), "");
+}
+
+ForwardView forward(const char* id = "tcp:8080:80") {
+  ForwardView view;
+  view.domain = "my web";
+  view.id = view.definition = id;
+  view.guest_port = Port::from(80);
+  view.host_port = view.requested_port = Port::from(8080);
+  view.transport = Transport::tcp;
+  view.state = ForwardState::active;
+  view.live = view.config = true;
+  view.ways = {{"tcp", WayState::used, ""},
+               {"vsock", WayState::rejected, "the domain has no <vsock> device"}};
+  return view;
+}
+
+SeenDomain running() {
+  SeenDomain seen;
+  seen.domain.name = "my web";
+  seen.domain.active = true;
+  seen.domain.guest_agent = "no-vsock";
+  seen.domain.bridges = {"virbr0"};
+  seen.domain.addresses = {*IpAddress::parse("192.168.122.5")};
+  seen.forwards = {forward()};
+  return seen;
+}
+
+std::string judged(const SeenDomain& seen, Findings* kept = nullptr) {
+  Findings findings;
+  judge_domain(seen, findings);
+  if (kept) *kept = findings;
+  return ids(findings);
+}
+
+TEST(Judgement, OfDomains) {
+  EXPECT_EQ(judged(running()), "") << "a vsock device is not missed by who does without";
+  SeenDomain seen = running();
+  seen.domain.automatic = true;
+  Findings findings;
+  EXPECT_EQ(judged(seen, &findings), "no-vsock");
+  EXPECT_EQ(findings[0].fix,
+            "printf '%s' \"<vsock model='virtio'><cid auto='yes'/></vsock>\" | virsh attach-device "
+            "'my web' "
+            "/dev/stdin --config   # there from its next start on");
+  for (const auto& [word, id] :
+       {std::pair("not-answering", "agent-missing"), std::pair("refused", "agent-refused"),
+        std::pair("version", "agent-version"), std::pair("connecting", ""),
+        std::pair("connected", ""), std::pair("qemu-agent", "")}) {
+    seen.domain.guest_agent = word;
+    EXPECT_EQ(judged(seen), id) << word;
+  }
+}
+
+TEST(Judgement, OfDrift) {
+  SeenDomain seen = running();
+  seen.forwards[0].config = false;
+  Findings findings;
+  EXPECT_EQ(judged(seen, &findings), "live-only");
+  EXPECT_EQ(findings[0].fix, "virt-forward add 'my web' 8080:80 --config");
+  seen.forwards[0].live = false;
+  seen.forwards[0].config = true;
+  seen.forwards[0].state = ForwardState::inactive;
+  EXPECT_EQ(judged(seen), "config-only");
+  seen.domain.persistent = false;
+  EXPECT_EQ(judged(seen), "");
+}
+
+TEST(Judgement, OfHeldPorts) {
+  SeenDomain domain = running();
+  domain.forwards[0].host_port.reset();
+  domain.forwards[0].state = ForwardState::port_busy;
+  Seen seen;
+  seen.daemons.push_back(healthy());
+  seen.daemons[0].domains = {domain};
+  PortHolders holders;
+  holders.add(Protocol::tcp, {{IpAddress::loopback4()}, *Port::from(8080), 0, 0, "", ""});
+  Findings findings;
+  judge_host_ports(seen, holders, findings);
+  ASSERT_EQ(ids(findings), "host-port-held");
+  EXPECT_THAT(findings[0].message,
+              HasSubstr("a program of user root (run as root to see the process)"));
+  seen.daemons[0].domains[0].forwards[0] = forward();
+  findings.clear();
+  judge_host_ports(seen, holders, findings);
+  EXPECT_EQ(ids(findings), "");
+}
+
+}  // namespace
+}  // namespace vf
