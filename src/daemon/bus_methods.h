@@ -34,6 +34,7 @@ class BusMethods {
   void find_domain(const Call& call);
   void all_counters(const Call& call);
   void managed_objects(const Call& call);
+  void answer_objects(const Call& call);
   void get_property(const Call& call);
   void get_properties(const Call& call);
   void add_forward(const Call& call);
@@ -42,6 +43,7 @@ class BusMethods {
   void block(const Call& call);
   void unblock(const Call& call);
   void set_automatic(const Call& call);
+  void metadata(const Call& call);
   void counters(const Call& call);
 
   const DomainView* domain_of(const Call& call) const;
