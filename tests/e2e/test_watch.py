@@ -199,6 +199,9 @@ def test_lines_where_there_is_no_table(web):
     piped = subprocess.Popen([CLI, "watch"], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     try:
         assert json.loads(piped.stdout.readline())["event"] == "added"
+        Cli("add", "web", "9000:90", "--name", "last")  # once it is told, signals are handled
+        while json.loads(piped.stdout.readline())["forward"].get("name") != "last":
+            pass
     finally:
         piped.terminate()
         assert piped.wait(20) == 0
