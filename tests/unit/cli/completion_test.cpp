@@ -126,17 +126,32 @@ std::string without_signs(std::string text) {
   return text;
 }
 
-TEST_F(Completion, EveryShellOffersExactlyTheOptionsOfEachVerb) {
-  for (const Verb* verb : verbs()) {
-    if (verb->hidden) continue;
-    const std::string name(verb->name);
-    const ProgramResult help = run({name, "--help"});
-    ASSERT_EQ(help.status, 0);
-    const std::string options = options_of(help.out);
-    EXPECT_EQ(bash("virt-forward " + name + " --"), options) << name;
-    EXPECT_EQ(without_signs(fish("virt-forward " + name + " --")), options) << name;
-    EXPECT_EQ(without_signs(zsh("virt-forward " + name + " --")), options) << name;
+class CompletionOfOptions : public Completion {
+ protected:
+  // `offered` is what a shell offers for a line.
+  template <typename Offered>
+  void every_verb(Offered offered) {
+    for (const Verb* verb : verbs()) {
+      if (verb->hidden) continue;
+      const std::string name(verb->name);
+      const ProgramResult help = run({name, "--help"});
+      ASSERT_EQ(help.status, 0);
+      EXPECT_EQ(without_signs(offered("virt-forward " + name + " --")), options_of(help.out))
+          << name;
+    }
   }
+};
+
+TEST_F(CompletionOfOptions, BashOffersExactlyThoseOfTheVerb) {
+  every_verb([this](const std::string& line) { return bash(line); });
+}
+
+TEST_F(CompletionOfOptions, FishOffersExactlyThoseOfTheVerb) {
+  every_verb([this](const std::string& line) { return fish(line); });
+}
+
+TEST_F(CompletionOfOptions, ZshOffersExactlyThoseOfTheVerb) {
+  every_verb([this](const std::string& line) { return zsh(line); });
 }
 
 TEST_F(Completion, IsSilentWithoutADaemon) {

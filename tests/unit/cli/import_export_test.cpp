@@ -43,7 +43,7 @@ TEST_F(ImportExport, AddsEachForwardInItsOrder) {
   EXPECT_TRUE(asked[0].scope.persistent && asked[1].scope.persistent);
   EXPECT_EQ(asked[0].attributes, (ForwardAttributes{{"guest-port", "80"}, {"host-port", "8080"}}));
   EXPECT_EQ(asked[1].attributes,
-            (ForwardAttributes{{"guest-port", "22"}, {"host-port", "2222"}, {"name", "ssh"}}));
+            (ForwardAttributes{{"name", "ssh"}, {"guest-port", "22"}, {"host-port", "2222"}}));
 }
 
 TEST_F(ImportExport, AMistakeAnywhereAddsNothing) {
@@ -87,7 +87,7 @@ TEST_F(ImportExport, ADryRunPrintsAndAddsNothing) {
   EXPECT_EQ(
       run({"import", "web", list, "--dry-run", "--json"}).out,
       "[\n{\"guest-port\":\"80\",\"host-port\":\"8080\"},\n"
-      "{\"guest-port\":\"53\",\"host-port\":\"5353\",\"protocol\":\"udp\",\"name\":\"dns\"}\n]\n");
+      "{\"name\":\"dns\",\"guest-port\":\"53\",\"host-port\":\"5353\",\"protocol\":\"udp\"}\n]\n");
   EXPECT_EQ(run({"import", "web", directory_.path("none")}).status, 1);
   EXPECT_TRUE(edits().empty());
 }
