@@ -322,7 +322,7 @@ void LibvirtHost::Implementation::resynced(Result<FullReading> reading) {
 }
 
 void LibvirtHost::Implementation::catch_up(std::function<void()> done) {
-  if (!connection_.handle()) {
+  if (!connection_.handle() && !connection_.down_reason().empty()) {
     post(nullptr, [done = std::move(done), alive = std::weak_ptr<int>(alive_)] {
       if (!alive.expired()) done();
     });

@@ -15,6 +15,8 @@ _virt_forward_candidates() {
     auto | block | unblock) echo "$global --live --config --persistent" ;;
     doctor) echo "$global" ;;
     explain) echo "$global --metadata --listener" ;;
+    import) echo "$global --dry-run --live --config --persistent" ;;
+    export) echo "$global --format --live --config" ;;
     esac
 }
 
@@ -28,6 +30,7 @@ _virt_forward_values() {
     --on-busy) echo 'next any fail' ;;
     --proxy-protocol) echo 'none v2' ;;
     --scheme) echo 'http https' ;;
+    --format) echo 'list json xml' ;;
     esac
 }
 
@@ -50,7 +53,8 @@ _virt_forward() {
         --connect=* | --address=*) daemon+=("$word") ;;
         --connect | -c | --address | --color | --name | --label | --host-address | \
             --guest-address | --protocol | --transport | --offload | --on-busy | --scheme | \
-            --proxy-protocol | --idle-timeout | --max-connections | --timeout | --metadata | --listener) wants_value=$word ;;
+            --proxy-protocol | --idle-timeout | --max-connections | --timeout | --metadata | --listener | \
+            --format) wants_value=$word ;;
         -*) ;;
         *) if [[ $verb ]]; then positional+=("$word"); else verb=$word; fi ;;
         esac
@@ -67,12 +71,14 @@ _virt_forward() {
         mapfile -t candidates < <(_virt_forward_candidates "$verb" | tr ' ' '\n')
     else
         case $verb/${#positional[@]} in
-        add/0 | remove/0 | url/0 | explain/0 | doctor/0 | auto/0 | block/0 | unblock/0 | list/* | watch/*)
+        add/0 | remove/0 | url/0 | explain/0 | doctor/0 | auto/0 | block/0 | unblock/0 | import/0 | export/0 | \
+            list/* | watch/*)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete domains 2>/dev/null) ;;
         remove/* | url/1 | explain/1)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete forwards \
                 "${positional[0]}" 2>/dev/null) ;;
         auto/1) candidates=(on off policy) ;;
+        import/1) mapfile -t candidates < <(compgen -f -- "$current") ;;
         block/1 | unblock/1)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete ports \
                 "${positional[0]}" 2>/dev/null) ;;

@@ -18,7 +18,7 @@ function __vf_read_line
                 set -a __vf_daemon $word
             case --connect -c --address --color --name --label --host-address --guest-address \
                 --protocol --transport --offload --on-busy --scheme --proxy-protocol \
-                --idle-timeout --max-connections --timeout --metadata --listener
+                --idle-timeout --max-connections --timeout --metadata --listener --format
                 set wants $word
             case '-*'
             case '*'
@@ -70,9 +70,11 @@ complete -c virt-forward -n '__vf_verb ""' -a auto -d 'Show or switch the forwar
 complete -c virt-forward -n '__vf_verb ""' -a block -d 'Never forward a port that the guest opens'
 complete -c virt-forward -n '__vf_verb ""' -a unblock -d 'Undo a block'
 complete -c virt-forward -n '__vf_verb ""' -a explain -d 'Say why a port or a forward is as it is, or try rules'
+complete -c virt-forward -n '__vf_verb ""' -a import -d 'Add the forwards of a file, all of them or none'
+complete -c virt-forward -n '__vf_verb ""' -a export -d 'Write forwards as import takes them'
 complete -c virt-forward -n '__vf_verb ""' -a doctor -d 'Find what is wrong and how to mend it'
 
-complete -c virt-forward -n '__vf_at add 0 0; or __vf_at remove 0 0; or __vf_at url 0 0; or __vf_at explain 0 0; or __vf_at doctor 0 0; or __vf_at auto 0 0; or __vf_at block 0 0; or __vf_at unblock 0 0; or __vf_verb list watch' -a '(__vf_domains)'
+complete -c virt-forward -n '__vf_at add 0 0; or __vf_at remove 0 0; or __vf_at url 0 0; or __vf_at explain 0 0; or __vf_at doctor 0 0; or __vf_at auto 0 0; or __vf_at block 0 0; or __vf_at unblock 0 0; or __vf_at import 0 0; or __vf_at export 0 0; or __vf_verb list watch' -a '(__vf_domains)'
 complete -c virt-forward -n '__vf_at remove 1 99; or __vf_at url 1 1; or __vf_at explain 1 1' -a '(__vf_forwards)'
 complete -c virt-forward -n '__vf_at auto 1 1' -a 'on off policy'
 complete -c virt-forward -n '__vf_at block 1 1; or __vf_at unblock 1 1' -a '(__vf_ports)'
@@ -80,6 +82,14 @@ complete -c virt-forward -n '__vf_at block 1 1; or __vf_at unblock 1 1' -a '(__v
 complete -c virt-forward -n '__vf_verb add remove auto block unblock' -l live -d 'Edit the running domain'
 complete -c virt-forward -n '__vf_verb add remove auto block unblock' -l config -d 'Edit what the next start brings'
 complete -c virt-forward -n '__vf_verb add remove auto block unblock' -l persistent -d 'Edit both'
+complete -c virt-forward -n '__vf_at import 1 1' -F
+complete -c virt-forward -n '__vf_verb import' -l live -d 'Edit the running domain'
+complete -c virt-forward -n '__vf_verb import' -l config -d 'Edit what the next start brings'
+complete -c virt-forward -n '__vf_verb import' -l persistent -d 'Edit both'
+complete -c virt-forward -n '__vf_verb import' -l dry-run -d 'Print what would be added'
+complete -c virt-forward -n '__vf_verb export' -l format -x -a 'list json xml' -d Format
+complete -c virt-forward -n '__vf_verb export' -l live -d 'Of the running domain'
+complete -c virt-forward -n '__vf_verb export' -l config -d 'Of what the next start brings'
 complete -c virt-forward -n '__vf_verb add' -l name -x -d 'Identity of the forward'
 complete -c virt-forward -n '__vf_verb add' -l label -x -d 'Text for people'
 complete -c virt-forward -n '__vf_verb add' -l host-address -x -d 'Listen there'

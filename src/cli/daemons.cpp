@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "cli/nearest.h"
 #include "cli/output.h"
 #include "client/session_daemon.h"
 #include "glib/object_path.h"
@@ -72,7 +73,8 @@ std::string joined_uris(const std::vector<const Daemon*>& daemons, const std::st
 }  // namespace
 
 Result<Daemons> Daemons::open(const GlobalOptions& globals,
-                              const std::vector<std::string>& command_line, Quiet quiet) {
+                              const std::vector<std::string>& command_line, Quiet quiet,
+                              Libvirt libvirt) {
   std::string uri;
   if (globals.connect) {
     auto local = local_uri(*globals.connect, command_line);
@@ -114,13 +116,10 @@ Result<Daemons> Daemons::open(const GlobalOptions& globals,
                         "no daemon serves " + uri + "; those that run serve " + served);
   }
   if (quiet == Quiet::yes) return daemons;
-  for (const Daemon& daemon : daemons.daemons_) {
-    if (!daemon.libvirt_connected())
-      say(daemon.instance().title + " has no connection to " + daemon.uri() +
-          " at present; what it shows may be old");
-    else if (!daemon.relay_connected())
+  if (auto asked = daemons.ask_for_libvirt(libvirt); !asked) return Unexpected(asked.error());
+  for (const Daemon& daemon : daemons.daemons_)
+    if (daemon.libvirt_connected() && !daemon.relay_connected())
       say(daemon.instance().title + " has no relay at present; its journal says why");
-  }
   return daemons;
 }
 
@@ -145,25 +144,56 @@ Result<std::vector<Daemons::Tried>> Daemons::survey(const GlobalOptions& globals
   return tried;
 }
 
+// One that knows no domain tells nothing; one that has known some shows those.
+Result<void> Daemons::ask_for_libvirt(Libvirt libvirt) {
+  std::vector<Error> blind;
+  for (Daemon& daemon : daemons_) {
+    const auto knows = daemon.wait_for_libvirt();
+    if (!knows) return Unexpected(knows.error());
+    if (daemon.libvirt_connected()) continue;
+    std::string message = daemon.instance().title + " has no connection to " + daemon.uri();
+    if (!daemon.libvirt_reason().empty()) message += " (" + daemon.libvirt_reason() + ')';
+    message += *knows ? "; what it shows may be old"
+                      : "; which domains there are is not known until libvirt answers it";
+    if (!*knows) blind.push_back({ErrorCode::failed, message});
+    if (*knows || libvirt == Libvirt::awaited || daemons_.size() > 1) say(message);
+  }
+  if (libvirt == Libvirt::needed && !blind.empty() && blind.size() == daemons_.size())
+    return daemons_.size() > 1
+               ? Unexpected(ErrorCode::failed, "no daemon has a connection to libvirt")
+               : Unexpected(blind.front());
+  return {};
+}
+
 Result<FoundDomain> Daemons::find(const std::string& domain) const {
   std::vector<const Daemon*> holders;
+  std::optional<Error> unknown;
   std::string path;
   for (const Daemon& daemon : daemons_) {
     auto found = daemon.find_domain(domain);
     if (found) {
       holders.push_back(&daemon);
       path = *found;
+    } else if (!daemon.libvirt_connected() && found.error().code == ErrorCode::failed) {
+      unknown = found.error();
     } else if (found.error().code != ErrorCode::no_such_domain) {
       return Unexpected(found.error());
     }
   }
+  if (holders.empty() && unknown) return Unexpected(*unknown);
   if (holders.empty()) {
     std::vector<const Daemon*> searched;
-    for (const Daemon& daemon : daemons_)
+    std::vector<std::string> names;
+    for (const Daemon& daemon : daemons_) {
       searched.push_back(&daemon);
-    return Unexpected(ErrorCode::no_such_domain, "no domain " + quote(domain) + " in " +
-                                                     joined_uris(searched, " or ") +
-                                                     "; virsh list --all shows those there are");
+      if (const auto inventory = daemon.inventory())
+        for (const auto& [at, properties] : inventory->domains)
+          names.push_back(domain_view(properties).name);
+    }
+    const std::string hint = did_you_mean(domain, names);
+    return Unexpected(ErrorCode::no_such_domain,
+                      "no domain " + quote(domain) + " in " + joined_uris(searched, " or ") +
+                          (hint.empty() ? "; virsh list --all shows those there are" : hint));
   }
   if (holders.size() > 1)
     return Unexpected(ErrorCode::ambiguous_name,

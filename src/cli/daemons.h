@@ -22,12 +22,15 @@ class Daemons {
  public:
   // Those that answer: of the system and of the session unless the options name one. One that is
   // there and does not answer is said on stderr if another does. The user's own is started where a
-  // session is or can be meant, unless quiet. NoDaemon says how to start one.
-  // `command_line` is for the ssh line of a refused --connect. Quiet: nothing is said.
+  // session is or can be meant, unless quiet. NoDaemon says how to start one, Failed that none of
+  // them has reached libvirt and knows anything, unless that is no matter to the caller; one that
+  // only just starts is waited for.
+  // `command_line`: for the ssh line of a refused --connect. Quiet: nothing is said or waited for.
   enum class Quiet { no, yes };
+  enum class Libvirt { needed, awaited };
   static Result<Daemons> open(const GlobalOptions& globals,
-                              const std::vector<std::string>& command_line,
-                              Quiet quiet = Quiet::no);
+                              const std::vector<std::string>& command_line, Quiet quiet = Quiet::no,
+                              Libvirt libvirt = Libvirt::needed);
 
   // All of them, each with why it does not answer: nothing is started and nothing said. The user's
   // own is left out where nothing of a session has been used. Fails for a wrong --connect only.
@@ -40,10 +43,13 @@ class Daemons {
 
   const std::vector<Daemon>& all() const { return daemons_; }
 
-  // By name, id or UUID; AmbiguousName when more than one daemon knows it.
+  // By name, id or UUID; AmbiguousName when more than one daemon knows it, Failed when none does
+  // and one of them cannot know.
   Result<FoundDomain> find(const std::string& domain) const;
 
  private:
+  Result<void> ask_for_libvirt(Libvirt libvirt);
+
   std::vector<Daemon> daemons_;
 };
 

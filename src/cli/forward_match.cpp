@@ -7,7 +7,9 @@
 #include <set>
 
 #include "cli/forward_spec.h"
+#include "cli/nearest.h"
 #include "cli/output.h"
+#include "cli/shown.h"
 
 namespace vf {
 namespace {
@@ -87,10 +89,16 @@ Result<std::vector<ForwardView>> match_forward(const std::vector<ForwardView>& f
                         quote(text) + " could be " + names(fitting) + "; say which of these");
     }
   }
-  return Unexpected(
-      ErrorCode::no_such_forward,
-      "no forward " + quote(text) +
-          (forwards.empty() ? "; the domain has none" : "; there are " + names(forwards)));
+  std::vector<std::string> known;
+  for (const ForwardView& forward : forwards)
+    for (const std::string& name : {forward.name, name_words(forward), forward.id})
+      if (!name.empty()) known.push_back(name);
+  const std::string hint = did_you_mean(text, known);
+  return Unexpected(ErrorCode::no_such_forward,
+                    "no forward " + quote(text) +
+                        (forwards.empty() ? "; the domain has none"
+                         : hint.empty()   ? "; there are " + names(forwards)
+                                          : hint));
 }
 
 }  // namespace vf

@@ -2,6 +2,9 @@
 
 #include "cli/options.h"
 
+#include <algorithm>
+
+#include "cli/nearest.h"
 #include "glib/ref.h"
 
 namespace vf {
@@ -41,6 +44,24 @@ void Options::global(GlobalOptions& globals, bool with_json) {
         "The daemon at this D-Bus address; may be repeated");
   text("color", 0, color_, "WHEN", "Colour: auto, always or never");
   flag("help", 'h', globals.help, "Show this help");
+}
+
+// GOption names the unknown option in its text alone, so it is looked for among the arguments: the
+// first that is none of ours.
+std::string Options::explained(const GErrorOut& error,
+                               const std::vector<std::string>& arguments) const {
+  if (!g_error_matches(error.get(), G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION))
+    return error.message();
+  std::vector<std::string> names;
+  for (const GOptionEntry& entry : entries_)
+    names.push_back("--" + std::string(entry.long_name));
+  for (const std::string& argument : arguments) {
+    if (argument == "--") break;
+    const std::string name = argument.substr(0, argument.find('='));
+    if (name.starts_with("--") && std::find(names.begin(), names.end(), name) == names.end())
+      return error.message() + did_you_mean(name, names);
+  }
+  return error.message();
 }
 
 GOptionContext* Options::context() {
@@ -92,7 +113,7 @@ Result<std::vector<std::string>> Options::parse(const std::vector<std::string>& 
       slot.value->emplace_back(*at);
     g_strfreev(std::exchange(slot.given, nullptr));
   }
-  if (!parsed) return Unexpected(ErrorCode::invalid_argument, error.message());
+  if (!parsed) return Unexpected(ErrorCode::invalid_argument, explained(error, arguments));
 
   if (globals_ && color_) {
     if (color_ != "auto" && color_ != "always" && color_ != "never")

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "glib/ref.h"
 
 namespace vf {
 
@@ -62,6 +63,7 @@ class Options {
     std::vector<std::string>* value;
   };
   GOptionContext* context();
+  std::string explained(const GErrorOut& error, const std::vector<std::string>& arguments) const;
   void entry(const char* name, char letter, GOptionArg kind, gpointer target, const char* help,
              const char* placeholder);
 

@@ -2,53 +2,28 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
-#include <numeric>
 
+#include "cli/nearest.h"
 #include "cli/output.h"
 #include "cli/verb.h"
 
 namespace vf {
 namespace {
 
-constexpr std::array<const Verb*, 11> table{
-    &add_verb,   &remove_verb,  &list_verb,    &url_verb,    &watch_verb,   &auto_verb,
-    &block_verb, &unblock_verb, &explain_verb, &doctor_verb, &complete_verb};
-
-// Edits (insert, delete, replace, swap of neighbours) from one word to the other.
-std::size_t distance(std::string_view from, std::string_view to) {
-  std::vector<std::vector<std::size_t>> d(from.size() + 1, std::vector<std::size_t>(to.size() + 1));
-  for (std::size_t i = 0; i <= from.size(); ++i) {
-    for (std::size_t j = 0; j <= to.size(); ++j) {
-      if (i == 0 || j == 0) {
-        d[i][j] = i + j;
-        continue;
-      }
-      const bool same = from[i - 1] == to[j - 1];
-      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (same ? 0u : 1u)});
-      if (i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1])
-        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
-    }
-  }
-  return d[from.size()][to.size()];
-}
+constexpr std::array<const Verb*, 13> table{
+    &add_verb,    &remove_verb, &list_verb,    &url_verb,     &watch_verb,
+    &auto_verb,   &block_verb,  &unblock_verb, &explain_verb, &import_verb,
+    &export_verb, &doctor_verb, &complete_verb};
 
 std::string unknown_verb(std::string_view word) {
-  const Verb* nearest = nullptr;
-  std::size_t least = 3;
-  for (const Verb* verb : table) {
-    const std::size_t edits = verb->hidden || word.size() > 32 ? least : distance(word, verb->name);
-    if (edits < least && edits < verb->name.size()) {
-      least = edits;
-      nearest = verb;
-    }
-  }
-  std::string message = quote(word) + " is not a verb; ";
-  if (nearest) return message + "did you mean " + quote(nearest->name) + "?";
-  message += "allowed are ";
+  std::vector<std::string> names;
   for (const Verb* verb : table)
-    if (!verb->hidden)
-      message += std::string(verb == table.front() ? "" : ", ") + std::string(verb->name);
+    if (!verb->hidden) names.emplace_back(verb->name);
+  std::string message = quote(word) + " is not a verb";
+  if (const std::string hint = did_you_mean(word, names); !hint.empty()) return message + hint;
+  message += "; allowed are ";
+  for (const std::string& name : names)
+    message += (name == names.front() ? "" : ", ") + name;
   return message;
 }
 

@@ -40,6 +40,8 @@ extern const Verb auto_verb;
 extern const Verb block_verb;
 extern const Verb unblock_verb;
 extern const Verb explain_verb;
+extern const Verb import_verb;
+extern const Verb export_verb;
 extern const Verb doctor_verb;
 extern const Verb complete_verb;
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
+// As lines: JSON, or text for a terminal that can show no table.
+//
 // What is shown is a set: a forward that enters it is "added", one that leaves it "removed", so
 // that the events and `list` always tell the same.
 
@@ -15,6 +17,7 @@
 #include "cli/output.h"
 #include "cli/shown.h"
 #include "cli/verb.h"
+#include "cli/watch_table.h"
 #include "client/json.h"
 #include "glib/source.h"
 
@@ -23,10 +26,7 @@ namespace {
 
 class Watching final : public Watch::Observer {
  public:
-  // `uuids` are the domains to watch, by daemon; empty: all.
-  using Domains = std::vector<std::pair<const Daemon*, std::string>>;
-
-  Watching(Domains domains, bool all, bool json, bool color)
+  Watching(WatchedDomains domains, bool all, bool json, bool color)
       : domains_(std::move(domains)),
         all_(all),
         json_(json),
@@ -35,7 +35,7 @@ class Watching final : public Watch::Observer {
 
   int run(const std::vector<Daemon>& daemons) {
     for (const Daemon& daemon : daemons) {
-      if (!domains_.empty() && !watches(daemon)) continue;
+      if (!is_watched(domains_, daemon)) continue;
       auto& watch = watches_.emplace_back(std::make_unique<Watch>(daemon, *this));
       if (const auto started = watch->start(); !started) return fail(started.error());
       for (const auto& [path, forward] : watch->forwards())
@@ -56,7 +56,7 @@ class Watching final : public Watch::Observer {
   void forward_changed(const Daemon& daemon, const std::string&, const ForwardView* before,
                        const ForwardView* after) override {
     const ForwardView& forward = after ? *after : *before;
-    if (over_ || !watches(daemon, forward.uuid)) return;
+    if (over_ || !is_watched(domains_, daemon, forward.uuid)) return;
     const bool was = before && is_shown(*before, all_);
     const bool is = after && is_shown(*after, all_);
     // What this output cannot say is no event in it: JSON has no word for "proven".
@@ -72,7 +72,7 @@ class Watching final : public Watch::Observer {
   void port_changed(const Daemon& daemon, const std::string&, const PortView* before,
                     const PortView* after) override {
     const PortView& port = after ? *after : *before;
-    if (over_ || !watches(daemon, port.uuid)) return;
+    if (over_ || !is_watched(domains_, daemon, port.uuid)) return;
     const std::string line = event_text(after ? "detected" : "gone", port);
     if (before && after && line == event_text("detected", *before)) return;
     print(line);
@@ -84,13 +84,6 @@ class Watching final : public Watch::Observer {
     end(fail(
         {ErrorCode::no_daemon,
          daemon.instance().title + " went away; its forwards serve on, start it and watch again"}));
-  }
-
-  bool watches(const Daemon& daemon, const std::string& uuid = {}) const {
-    if (domains_.empty()) return true;
-    for (const auto& [holder, domain] : domains_)
-      if (holder == &daemon && (uuid.empty() || domain == uuid)) return true;
-    return false;
   }
 
   void tell(std::string_view event, const ForwardView& forward) {
@@ -135,7 +128,7 @@ class Watching final : public Watch::Observer {
     g_main_loop_quit(loop_.get());
   }
 
-  const Domains domains_;
+  const WatchedDomains domains_;
   const bool all_;
   const bool json_;
   const bool color_;
@@ -151,28 +144,34 @@ int run_watch(const Verb& verb, Call& call) {
   options.flag("all", 'a', all, "Also stopped domains, and what only the next start brings");
   std::vector<std::string> positional;
   if (const auto over = take_arguments(verb, call, options, positional, 0, 10000)) return *over;
-  const auto daemons = Daemons::open(call.globals, call.command_line);
+  const auto daemons =
+      Daemons::open(call.globals, call.command_line, Daemons::Quiet::no, Daemons::Libvirt::awaited);
   if (!daemons) return fail(daemons.error());
-  Watching::Domains domains;
+  WatchedDomains domains;
   for (const std::string& name : positional) {
     const auto found = daemons->find(name);
     if (!found) return fail(found.error());
     domains.emplace_back(found->daemon, found->domain.uuid);
   }
   const bool json = call.globals.json || !stdout_is_terminal();
-  return Watching(std::move(domains), all, json, color_wanted(call.globals.color))
-      .run(daemons->all());
+  const bool color = color_wanted(call.globals.color);
+  if (!json)
+    if (const auto status = watch_as_table(daemons->all(), domains, all, color)) return *status;
+  return Watching(std::move(domains), all, json, color).run(daemons->all());
 }
 
 }  // namespace
 
-const Verb watch_verb{"watch",
-                      "[DOMAIN…]",
-                      "Follow forwards as they come, change and go",
-                      "Tells the forwards there are as \"added\", then each change, one a line: "
-                      "JSON with --json or in\n"
-                      "a pipe. Ends when interrupted, and with status 7 when the daemon goes away.",
-                      false,
-                      run_watch};
+const Verb watch_verb{
+    "watch",
+    "[DOMAIN…]",
+    "Follow forwards as they come, change and go",
+    "Shows the forwards as a table that follows every change; with --json or in a "
+    "pipe, tells those\n"
+    "there are as \"added\", then each change, as a line of JSON. Ends when "
+    "interrupted (or q), and with\n"
+    "status 7 when the daemon goes away.",
+    false,
+    run_watch};
 
 }  // namespace vf

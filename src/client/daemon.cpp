@@ -119,6 +119,23 @@ std::optional<std::uint64_t> figure(GVariant* figures, const char* name) {
   return value;
 }
 
+// Of an answer to GetCounters.
+std::map<std::string, ForwardCounters> counters_in(GVariant* answer) {
+  std::map<std::string, ForwardCounters> counters;
+  GVariantIter* iterator = nullptr;
+  g_variant_get(answer, "(a(oa{st}))", &iterator);
+  const gchar* path = nullptr;
+  GVariant* known = nullptr;
+  while (g_variant_iter_next(iterator, "(&o@a{st})", &path, &known)) {
+    const Ref<GVariant> owned = adopt(known);
+    const auto number = [&](const char* name) { return figure(owned.get(), name); };
+    counters[path] = {number("connections").value_or(0), number("bytes-in"), number("bytes-out"),
+                      number("accepted"), number("failures")};
+  }
+  g_variant_iter_free(iterator);
+  return counters;
+}
+
 }  // namespace
 
 Daemon::Daemon(Instance instance, Ref<GDBusConnection> connection, bool bus)
@@ -162,9 +179,22 @@ Result<void> Daemon::greet() {
   const auto heard = manager->find("HookHeard");
   if (heard != manager->end() && g_variant_is_of_type(heard->second.get(), G_VARIANT_TYPE_INT64))
     hook_heard_ = g_variant_get_int64(heard->second.get());
+  libvirt_reason_ = word("LibvirtReason");
   libvirt_connected_ = flag("LibvirtConnected");
   relay_connected_ = flag("RelayConnected");
   return {};
+}
+
+Result<bool> Daemon::wait_for_libvirt() {
+  if (libvirt_connected_) return true;
+  const auto known = inventory();
+  if (!known) return Unexpected(known.error());
+  if (const auto greeted = greet(); !greeted) return Unexpected(greeted.error());
+  return libvirt_connected_ || !known->domains.empty();
+}
+
+std::chrono::milliseconds Daemon::libvirt_timeout() const {
+  return libvirt_connected_ ? reading_timeout : starting_timeout;
 }
 
 Result<Ref<GVariant>> Daemon::call(const std::string& path, const char* interface,
@@ -174,7 +204,7 @@ Result<Ref<GVariant>> Daemon::call(const std::string& path, const char* interfac
   // the system's runs is root's decision.
   const int flags =
       G_DBUS_CALL_FLAGS_NO_AUTO_START |
-      (timeout > reading_timeout ? G_DBUS_CALL_FLAGS_ALLOW_INTERACTIVE_AUTHORIZATION : 0);
+      (timeout == editing_timeout ? G_DBUS_CALL_FLAGS_ALLOW_INTERACTIVE_AUTHORIZATION : 0);
   GErrorOut error;
   auto reply = adopt(g_dbus_connection_call_sync(
       connection_.get(), peer_name(), path.c_str(), interface, method, parameters,
@@ -188,7 +218,7 @@ Result<std::string> Daemon::find_domain(const std::string& domain) const {
   if (!g_utf8_validate(domain.data(), static_cast<gssize>(domain.size()), nullptr))
     return Unexpected(ErrorCode::no_such_domain, "the name of a domain is UTF-8, and this is not");
   auto reply = call(root_path, manager_interface, "FindDomain",
-                    g_variant_new("(s)", domain.c_str()), "(o)", reading_timeout);
+                    g_variant_new("(s)", domain.c_str()), "(o)", libvirt_timeout());
   if (!reply) return Unexpected(reply.error());
   const gchar* path = nullptr;
   g_variant_get(reply->get(), "(&o)", &path);
@@ -197,7 +227,7 @@ Result<std::string> Daemon::find_domain(const std::string& domain) const {
 
 Result<Objects> Daemon::inventory() const {
   auto reply = call(root_path, object_manager_interface, "GetManagedObjects", nullptr,
-                    "(a{oa{sa{sv}}})", reading_timeout);
+                    "(a{oa{sa{sv}}})", libvirt_timeout());
   if (!reply) return Unexpected(reply.error());
   Objects inventory;
   const auto objects = adopt(g_variant_get_child_value(reply->get(), 0));
@@ -262,6 +292,16 @@ Result<void> Daemon::remove_forward(const std::string& domain_path, const std::s
   return {};
 }
 
+Result<std::string> Daemon::metadata(const std::string& domain_path,
+                                     const EditFlags& options) const {
+  auto reply = call(domain_path, domain_interface, "GetMetadata",
+                    g_variant_new("(@a{sv})", options_variant(options)), "(s)", reading_timeout);
+  if (!reply) return Unexpected(reply.error());
+  const gchar* element = nullptr;
+  g_variant_get(reply->get(), "(&s)", &element);
+  return std::string(element);
+}
+
 Result<void> Daemon::edit_block(const char* method, const std::string& domain_path,
                                 Protocol protocol, PortRange ports,
                                 const EditFlags& options) const {
@@ -294,22 +334,23 @@ Result<void> Daemon::set_automatic(const std::string& domain_path, AutoMode mode
 }
 
 std::map<std::string, ForwardCounters> Daemon::counters() const {
-  std::map<std::string, ForwardCounters> counters;
   auto reply =
       call(root_path, manager_interface, "GetCounters", nullptr, "(a(oa{st}))", reading_timeout);
-  if (!reply) return counters;
-  GVariantIter* iterator = nullptr;
-  g_variant_get(reply->get(), "(a(oa{st}))", &iterator);
-  const gchar* path = nullptr;
-  GVariant* known = nullptr;
-  while (g_variant_iter_next(iterator, "(&o@a{st})", &path, &known)) {
-    const Ref<GVariant> owned = adopt(known);
-    const auto number = [&](const char* name) { return figure(owned.get(), name); };
-    counters[path] = {number("connections").value_or(0), number("bytes-in"), number("bytes-out"),
-                      number("accepted"), number("failures")};
-  }
-  g_variant_iter_free(iterator);
-  return counters;
+  return reply ? counters_in(reply->get()) : std::map<std::string, ForwardCounters>();
+}
+
+void Daemon::ask_counters(GCancellable* cancellable, CountersDone done) const {
+  const auto answered = [](GObject* source, GAsyncResult* result, gpointer data) noexcept {
+    const std::unique_ptr<CountersDone> waiting(static_cast<CountersDone*>(data));
+    const auto reply =
+        adopt(g_dbus_connection_call_finish(G_DBUS_CONNECTION(source), result, nullptr));
+    (*waiting)(reply ? std::optional(counters_in(reply.get())) : std::nullopt);
+  };
+  g_dbus_connection_call(connection_.get(), peer_name(), root_path, manager_interface,
+                         "GetCounters", nullptr, G_VARIANT_TYPE("(a(oa{st}))"),
+                         G_DBUS_CALL_FLAGS_NO_AUTO_START,
+                         static_cast<gint>(reading_timeout.count()), cancellable, answered,
+                         new CountersDone(std::move(done)));
 }
 
 Result<DaemonStatistics> Daemon::statistics() const {

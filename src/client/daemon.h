@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // A connection to one daemon. Calls wait for their answer, at most `reading_timeout` (edits, which
-// may ask the user for a password, longer); a daemon that does not answer is ErrorCode::no_daemon.
+// may ask the user for a password, and what needs libvirt while the daemon first connects to it,
+// longer); a daemon that does not answer is ErrorCode::no_daemon.
 // Errors of the daemon keep their code and text. One thread.
 
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,6 +25,8 @@
 namespace vf {
 
 inline constexpr std::chrono::milliseconds reading_timeout{5000};
+// A daemon that first connects to libvirt answers when that is done or has failed.
+inline constexpr std::chrono::milliseconds starting_timeout{15000};
 inline constexpr std::chrono::milliseconds editing_timeout{120000};
 
 // Where an edit goes; none set: live, and an error where the domain does not run.
@@ -60,10 +64,14 @@ class Daemon {
   const std::string& uri() const { return uri_; }
   const std::string& version() const { return version_; }
   bool libvirt_connected() const { return libvirt_connected_; }
+  // Why it is not connected to libvirt; empty where it is.
+  const std::string& libvirt_reason() const { return libvirt_reason_; }
   bool relay_connected() const { return relay_connected_; }
-  const std::string& version() const { return version_; }
   // When libvirt's hook last told it something, Unix time in seconds.
   std::optional<std::int64_t> hook_heard() const { return hook_heard_; }
+  // Where it is not connected to libvirt: waits until its first attempt has come to an end, and
+  // looks again. Whether it knows any domain then.
+  Result<bool> wait_for_libvirt();
 
   // Object path of a domain by name, id or UUID.
   Result<std::string> find_domain(const std::string& domain) const;
@@ -75,6 +83,9 @@ class Daemon {
       const EditFlags& options) const;
   Result<void> remove_forward(const std::string& domain_path, const std::string& forward,
                               const EditFlags& options) const;
+  // Our element of the metadata; empty where there is none. `options`: live or config, none: the
+  // live one where the domain runs.
+  Result<std::string> metadata(const std::string& domain_path, const EditFlags& options) const;
   Result<void> block(const std::string& domain_path, Protocol protocol, PortRange ports,
                      const EditFlags& options) const;
   Result<void> unblock(const std::string& domain_path, Protocol protocol, PortRange ports,
@@ -85,6 +96,10 @@ class Daemon {
   std::map<std::string, ForwardCounters> counters() const;
   // An older daemon has nothing of it to tell: NotSupported.
   Result<DaemonStatistics> statistics() const;
+  // The same without waiting: calls `done` once, from the thread-default main context, also when it
+  // is cancelled; nothing where there is no answer.
+  using CountersDone = std::function<void(std::optional<std::map<std::string, ForwardCounters>>)>;
+  void ask_counters(GCancellable* cancellable, CountersDone done) const;
 
   GDBusConnection* connection() const { return connection_.get(); }
   // Null on a connection that is the daemon itself.
@@ -98,6 +113,7 @@ class Daemon {
   Result<void> edit_block(const char* method, const std::string& domain_path, Protocol protocol,
                           PortRange ports, const EditFlags& options) const;
   Result<void> greet();
+  std::chrono::milliseconds libvirt_timeout() const;
 
   Instance instance_;
   Ref<GDBusConnection> connection_;
@@ -105,8 +121,8 @@ class Daemon {
   std::string uri_;
   std::string version_;
   bool libvirt_connected_ = false;
+  std::string libvirt_reason_;
   bool relay_connected_ = false;
-  std::string version_;
   std::optional<std::int64_t> hook_heard_;
 };
 

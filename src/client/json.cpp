@@ -4,6 +4,7 @@
 
 #include <json-glib/json-glib.h>
 
+#include "core/definition_attributes.h"
 #include "glib/ref.h"
 
 namespace vf {
@@ -301,6 +302,17 @@ std::string json_automatic(const DomainView& domain, const std::vector<PortView>
   for (const PortView& port : ports)
     text += (&port == &ports.front() ? "\n" : ",\n") + json_port(port);
   return text + (ports.empty() ? "]}\n" : "\n]}\n");
+}
+
+std::string json_definitions(const std::vector<ForwardDefinition>& forwards) {
+  std::string array = "[";
+  for (const ForwardDefinition& forward : forwards) {
+    JsonObject* object = json_object_new();
+    for (const auto& [name, value] : attributes_of(forward))
+      put(object, name.c_str(), value);
+    array += (array.size() > 1 ? ",\n" : "\n") + one_line(object);
+  }
+  return array + (forwards.empty() ? "]\n" : "\n]\n");
 }
 
 std::string json_forwards(const std::vector<CountedForward>& forwards) {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/definition.h"
 #include "core/forward_view.h"
 
 namespace vf {
@@ -69,6 +70,10 @@ std::string json_explanation(const PortExplanation& explanation);
 std::string json_event(std::string_view event, const ForwardView& forward);
 // An array with one forward a line, and the end of the last line.
 std::string json_forwards(const std::vector<CountedForward>& forwards);
+
+// An array of definitions, one a line, each an object with the attributes of <forward> as texts;
+// and the end of the last line.
+std::string json_definitions(const std::vector<ForwardDefinition>& forwards);
 
 // The action that leads to the state: forward, block, ignore, ask, deny.
 std::string_view detected_action(DetectedState state);

@@ -22,6 +22,16 @@ Error no_such_domain(const std::string& domain) {
           "no domain \"" + printable(domain) + "\"; `virsh list --all` shows the domains"};
 }
 
+// No ErrorCode: nobody but a caller of the bus meets it.
+void fail_without_libvirt(BusCall& call, const Model& model, const std::string& domain) {
+  const std::string reason = model.libvirt_reason();
+  call.fail((std::string(bus_error_prefix) + "NoLibvirt").c_str(),
+            "no connection to libvirt (" + (reason.empty() ? model.connection_uri() : reason) +
+                "), so whether there is a domain \"" + printable(domain) +
+                "\" is not known; `virsh --connect " + model.connection_uri() +
+                " list` shows whether it answers");
+}
+
 Error no_such_forward() {
   return {ErrorCode::no_such_forward,
           "no such forward; `virt-forward list --all` shows the forwards"};
@@ -113,6 +123,7 @@ const BusMethods::Row* BusMethods::row(const std::string& interface, const std::
       {domain_interface, "Block", BusAction::remove, &BusMethods::block},
       {domain_interface, "Unblock", BusAction::add, &BusMethods::unblock},
       {domain_interface, "SetAutomatic", BusAction::add, &BusMethods::set_automatic},
+      {domain_interface, "GetMetadata", BusAction::read, &BusMethods::metadata},
       {forward_interface, "Remove", BusAction::remove, &BusMethods::remove_this_forward},
       {forward_interface, "GetCounters", BusAction::read, &BusMethods::counters},
   };
@@ -186,12 +197,24 @@ void BusMethods::find_domain(const Call& call) {
     return domain != nullptr;
   };
   if (answered()) return;
-  controller_.catch_up([call, text, answered, self = std::weak_ptr(self_)] {
-    if (!self.expired() && !answered()) call->fail(no_such_domain(text));
+  controller_.catch_up([this, call, text, answered, self = std::weak_ptr(self_)] {
+    if (self.expired() || answered()) return;
+    if (model_.libvirt_connected())
+      call->fail(no_such_domain(text));
+    else
+      fail_without_libvirt(*call, model_, text);
   });
 }
 
+// Until libvirt has been read for the first time there is nothing, which is not an answer.
 void BusMethods::managed_objects(const Call& call) {
+  if (model_.libvirt_connected()) return answer_objects(call);
+  controller_.catch_up([this, call, self = std::weak_ptr(self_)] {
+    if (!self.expired()) answer_objects(call);
+  });
+}
+
+void BusMethods::answer_objects(const Call& call) {
   before_answer_();
   GVariantBuilder objects;
   g_variant_builder_init(&objects, G_VARIANT_TYPE("a{oa{sa{sv}}}"));
@@ -338,6 +361,24 @@ void BusMethods::set_automatic(const Call& call) {
     call->fail(options.error());
   else
     controller_.set_automatic(std::string(domain->uuid), *mode, options->scope, answer_of(call));
+}
+
+void BusMethods::metadata(const Call& call) {
+  const DomainView* domain = domain_of(call);
+  if (!domain) return;
+  const auto given = adopt(g_variant_get_child_value(call->parameters(), 0));
+  const auto options = parse_edit_options(given.get(), Drain::refused);
+  if (!options) {
+    call->fail(options.error());
+    return;
+  }
+  controller_.metadata(std::string(domain->uuid), options->scope,
+                       [call](Result<std::string> element) {
+                         if (element)
+                           call->answer(g_variant_new("(@s)", new_string(*element)));
+                         else
+                           call->fail(element.error());
+                       });
 }
 
 void BusMethods::remove_forward(const Call& call) {

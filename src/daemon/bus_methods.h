@@ -35,6 +35,7 @@ class BusMethods {
   void all_counters(const Call& call);
   void statistics(const Call& call);
   void managed_objects(const Call& call);
+  void answer_objects(const Call& call);
   void get_property(const Call& call);
   void get_properties(const Call& call);
   void add_forward(const Call& call);
@@ -43,6 +44,7 @@ class BusMethods {
   void block(const Call& call);
   void unblock(const Call& call);
   void set_automatic(const Call& call);
+  void metadata(const Call& call);
   void counters(const Call& call);
 
   const DomainView* domain_of(const Call& call) const;

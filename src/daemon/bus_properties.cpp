@@ -72,6 +72,7 @@ Ref<GVariant> manager_properties(const Model& model) {
   properties.add("Version", std::string(VF_VERSION));
   properties.add("ConnectionUri", model.connection_uri());
   properties.add("LibvirtConnected", model.libvirt_connected());
+  properties.add("LibvirtReason", model.libvirt_reason());
   properties.add("RelayConnected", model.relay_connected());
   if (const auto heard = model.hook_heard())
     properties.add("HookHeard", g_variant_new_int64(*heard));

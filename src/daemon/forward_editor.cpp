@@ -119,6 +119,13 @@ void ForwardEditor::add_now(const std::string& uuid, const ForwardAttributes& at
       return done(Unexpected(single.refused == ForwardState::denied ? ErrorCode::not_allowed
                                                                     : ErrorCode::not_supported,
                              single.reason));
+  // What the edit will find wrong is found here, before anybody sees a forward come and go.
+  const DomainSnapshot& snapshot = domain->snapshot();
+  for (const auto& [edited, element] : {std::pair(target->live, &snapshot.live_metadata),
+                                        std::pair(target->config, &snapshot.config_metadata)})
+    if (edited)
+      if (auto possible = with_forward_added(*element, *definition); !possible)
+        return done(Unexpected(possible.error()));
   if (target->live)
     if (auto bound = reconciler_.want(*domain, *definition); !bound)
       return done(Unexpected(bound.error()));
@@ -232,6 +239,23 @@ void ForwardEditor::edit_automatic(const std::string& uuid, EditScope scope, Lib
   write(uuid, *target, noting, [=](Result<void> result, MetadataTarget) {
     if (result && !*changed && !nothing.message.empty()) return done(Unexpected(nothing));
     done(std::move(result));
+  });
+}
+
+void ForwardEditor::metadata(const std::string& uuid, EditScope scope,
+                             std::function<void(Result<std::string>)> done) {
+  when_known(uuid, scope, [=, this] {
+    const DomainRecord* domain = reconciler_.domain(uuid);
+    if (!domain) return done(no_such_domain(uuid));
+    const DomainSnapshot& snapshot = domain->snapshot();
+    EditScope one = scope;
+    if (!one.live && !one.config && !one.persistent)
+      (snapshot.active ? one.live : one.config) = true;
+    const auto target = target_of(snapshot, one);
+    if (!target) return done(Unexpected(target.error()));
+    if (one.persistent || (target->live && target->config))
+      return done(Unexpected(ErrorCode::invalid_argument, "one of them at a time: live or config"));
+    done(target->live ? snapshot.live_metadata : snapshot.config_metadata);
   });
 }
 

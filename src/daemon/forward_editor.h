@@ -25,6 +25,8 @@ class ForwardEditor : public Controller {
                std::function<void(Result<void>)> done) override;
   void set_automatic(const std::string& uuid, AutoMode mode, EditScope scope,
                      std::function<void(Result<void>)> done) override;
+  void metadata(const std::string& uuid, EditScope scope,
+                std::function<void(Result<std::string>)> done) override;
   void counters(const std::string& uuid, const std::string& id,
                 std::function<void(Result<ForwardCounters>)> done) override;
   void all_counters(std::function<void(Result<std::vector<Counted>>)> done) override;

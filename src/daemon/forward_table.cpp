@@ -145,9 +145,10 @@ void ForwardTable::remove_domain(const std::string& uuid) {
   if (observer_) observer_->domain_removed(gone.view);
 }
 
-void ForwardTable::set_libvirt_connected(bool connected) {
-  if (std::exchange(libvirt_connected_, connected) != connected && observer_)
-    observer_->daemon_changed();
+void ForwardTable::set_libvirt_connected(bool connected, const std::string& reason) {
+  const bool switched = std::exchange(libvirt_connected_, connected) != connected;
+  const bool told = std::exchange(libvirt_reason_, reason) != reason;
+  if ((switched || told) && observer_) observer_->daemon_changed();
 }
 
 void ForwardTable::set_relay_connected(bool connected) {

@@ -23,6 +23,7 @@ class ForwardTable : public Model {
   const DomainView* domain(const std::string& uuid) const override;
   const ForwardView* forward(const std::string& uuid, const std::string& id) const override;
   bool libvirt_connected() const override { return libvirt_connected_; }
+  std::string libvirt_reason() const override { return libvirt_reason_; }
   bool relay_connected() const override { return relay_connected_; }
   std::string connection_uri() const override { return uri_; }
   std::optional<std::int64_t> hook_heard() const override { return hook_heard_; }
@@ -33,7 +34,8 @@ class ForwardTable : public Model {
   void set_domain(const DomainView& domain, const std::vector<ForwardView>& forwards,
                   const std::vector<PortView>& ports = {});
   void remove_domain(const std::string& uuid);
-  void set_libvirt_connected(bool connected);
+  // `reason`: why not.
+  void set_libvirt_connected(bool connected, const std::string& reason = {});
   void set_relay_connected(bool connected);
   void set_hook_heard(std::int64_t unix_seconds) { hook_heard_ = unix_seconds; }
 
@@ -53,6 +55,7 @@ class ForwardTable : public Model {
   std::map<std::string, Entry> entries_;
   Observer* observer_ = nullptr;
   bool libvirt_connected_ = false;
+  std::string libvirt_reason_;
   bool relay_connected_ = false;
   std::optional<std::int64_t> hook_heard_;
 };

@@ -52,6 +52,9 @@ class Model {
   virtual const DomainView* domain(const std::string& uuid) const = 0;
   virtual const ForwardView* forward(const std::string& uuid, const std::string& id) const = 0;
   virtual bool libvirt_connected() const = 0;
+  // Why there is no connection to libvirt; empty while there is one, and until the first attempt
+  // has been answered.
+  virtual std::string libvirt_reason() const = 0;
   virtual bool relay_connected() const = 0;
   virtual std::string connection_uri() const = 0;
   // When a hook of libvirt last said something, Unix time in seconds; changes untold.
@@ -65,7 +68,8 @@ class Controller {
   virtual ~Controller() = default;
 
   // Calls `done` when the model shows all that libvirt knew at the time of this call: a domain that
-  // somebody has just defined or started.
+  // somebody has just defined or started. While the daemon first connects to libvirt, that is when
+  // this has come to an end; without a connection at once.
   virtual void catch_up(std::function<void()> done) = 0;
 
   // `attributes` as of <forward>. Done when the port is bound, or when the edit is stored where
@@ -91,6 +95,12 @@ class Controller {
                        std::function<void(Result<void>)> done) = 0;
   virtual void set_automatic(const std::string& uuid, AutoMode mode, EditScope scope,
                              std::function<void(Result<void>)> done) = 0;
+
+  // Our element of one of a domain's two metadata, as libvirt has it; empty where there is none. A
+  // scope without anything set: the live one where the domain runs. Errors: InvalidArgument (both
+  // of them, or one that a transient domain has not), NoSuchDomain, DomainNotRunning.
+  virtual void metadata(const std::string& uuid, EditScope scope,
+                        std::function<void(Result<std::string>)> done) = 0;
 
   virtual void counters(const std::string& uuid, const std::string& id,
                         std::function<void(Result<ForwardCounters>)> done) = 0;

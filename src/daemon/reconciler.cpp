@@ -466,7 +466,7 @@ void Reconciler::addresses_changed(const std::string& uuid,
 }
 
 void Reconciler::connection_changed(bool connected, const std::string& reason) {
-  table_.set_libvirt_connected(connected);
+  table_.set_libvirt_connected(connected, reason);
   // Questions to agents are lost with a connection.
   if (qemu_agents_ && !connected)
     for (const std::string& uuid : all())

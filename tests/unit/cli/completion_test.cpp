@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <regex>
+#include <set>
 #include <sstream>
 
+#include "cli/verb.h"
 #include "program_lab.h"
 
 namespace vf {
@@ -72,7 +75,8 @@ class Completion : public ProgramLab {
 };
 
 TEST_F(Completion, BashCompletesVerbsOptionsAndNames) {
-  EXPECT_EQ(bash("virt-forward "), "add|auto|block|doctor|explain|list|remove|unblock|url|watch");
+  EXPECT_EQ(bash("virt-forward "),
+            "add|auto|block|doctor|explain|export|import|list|remove|unblock|url|watch");
   EXPECT_EQ(bash("virt-forward re"), "remove");
   EXPECT_EQ(bash("virt-forward --ver"), "--version");
   EXPECT_EQ(bash("virt-forward add web 80 --on-busy "), "any|fail|next");
@@ -86,7 +90,8 @@ TEST_F(Completion, BashCompletesVerbsOptionsAndNames) {
 }
 
 TEST_F(Completion, FishCompletesVerbsOptionsAndNames) {
-  EXPECT_EQ(fish("virt-forward "), "add|auto|block|doctor|explain|list|remove|unblock|url|watch");
+  EXPECT_EQ(fish("virt-forward "),
+            "add|auto|block|doctor|explain|export|import|list|remove|unblock|url|watch");
   EXPECT_EQ(fish("virt-forward re"), "remove");
   EXPECT_EQ(fish("virt-forward add web 80 --on-busy "), "any|fail|next");
   EXPECT_EQ(fish("virt-forward " + daemon() + " url "), "my db|web");
@@ -101,6 +106,52 @@ TEST_F(Completion, ZshCompletesVerbsOptionsAndNames) {
   EXPECT_EQ(zsh("virt-forward " + daemon() + " url "), "my db|web");
   EXPECT_EQ(zsh("virt-forward " + daemon() + " remove web "), "tcp:8080:80");
   EXPECT_EQ(zsh("virt-forward " + daemon() + " remove my\\ db "), "ssh");
+}
+
+// The options of a page of help, long ones, in the order of shell().
+std::string options_of(const std::string& help) {
+  std::set<std::string> options;
+  static const std::regex option("--[a-z][a-z-]*");
+  for (std::sregex_iterator at(help.begin(), help.end(), option), end; at != end; ++at)
+    options.insert(at->str());
+  std::string text;
+  for (const std::string& one : options)
+    text += (text.empty() ? "" : "|") + one;
+  return text;
+}
+
+// As zsh and fish spell an option that takes a value.
+std::string without_signs(std::string text) {
+  std::erase(text, '=');
+  return text;
+}
+
+class CompletionOfOptions : public Completion {
+ protected:
+  // `offered` is what a shell offers for a line.
+  template <typename Offered>
+  void every_verb(Offered offered) {
+    for (const Verb* verb : verbs()) {
+      if (verb->hidden) continue;
+      const std::string name(verb->name);
+      const ProgramResult help = run({name, "--help"});
+      ASSERT_EQ(help.status, 0);
+      EXPECT_EQ(without_signs(offered("virt-forward " + name + " --")), options_of(help.out))
+          << name;
+    }
+  }
+};
+
+TEST_F(CompletionOfOptions, BashOffersExactlyThoseOfTheVerb) {
+  every_verb([this](const std::string& line) { return bash(line); });
+}
+
+TEST_F(CompletionOfOptions, FishOffersExactlyThoseOfTheVerb) {
+  every_verb([this](const std::string& line) { return fish(line); });
+}
+
+TEST_F(CompletionOfOptions, ZshOffersExactlyThoseOfTheVerb) {
+  every_verb([this](const std::string& line) { return zsh(line); });
 }
 
 TEST_F(Completion, IsSilentWithoutADaemon) {

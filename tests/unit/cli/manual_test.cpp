@@ -63,6 +63,51 @@ TEST_F(Manual, EveryVerbAndOptionIsInItsPage) {
   }
 }
 
+// As an option is set in a page: in bold.
+std::set<std::string> options_of_page(const std::string& page) {
+  std::set<std::string> options;
+  static const std::regex option("\\*(--[a-z][a-z-]*)");
+  for (std::sregex_iterator at(page.begin(), page.end(), option), end; at != end; ++at)
+    options.insert((*at)[1]);
+  return options;
+}
+
+TEST_F(Manual, NoPageHasAnOptionThatItsVerbHasNot) {
+  for (const Verb* verb : verbs()) {
+    if (verb->hidden) continue;
+    const std::string name(verb->name);
+    const std::set<std::string> options = options_in(help({name, "--help"}));
+    const auto of_page =
+        options_of_page(content(source("contrib/man") / ("virt-forward-" + name + ".1.scd")));
+    EXPECT_FALSE(of_page.empty()) << name;
+    for (const std::string& option : of_page)
+      EXPECT_TRUE(options.contains(option)) << name << ' ' << option;
+  }
+}
+
+// What stands behind the verb, too: "DOMAIN FILE|-" is "_DOMAIN_ _FILE_|-" there.
+TEST_F(Manual, EverySynopsisHasTheArgumentsOfTheUsageLine) {
+  for (const Verb* verb : verbs()) {
+    if (verb->hidden) continue;
+    std::string page =
+        content(source("contrib/man") / ("virt-forward-" + std::string(verb->name) + ".1.scd"));
+    const std::size_t begin = page.find("# SYNOPSIS");
+    page = page.substr(begin, page.find("# DESCRIPTION") - begin);
+    for (const char* mark : {"_", "*", "..."})
+      for (std::size_t at = 0; (at = page.find(mark)) != std::string::npos;)
+        page.erase(at, std::string_view(mark).size());
+    std::string parameters(verb->parameters);
+    for (std::size_t at = 0; (at = parameters.find("…")) != std::string::npos;)
+      parameters.erase(at, std::string_view("…").size());
+    for (std::size_t at = 0; at < parameters.size();) {
+      const std::size_t end = std::min(parameters.find(" | ", at), parameters.size());
+      const std::string one = parameters.substr(at, end - at);
+      EXPECT_NE(page.find(one), std::string::npos) << one << '\n' << page;
+      at = end + 3;
+    }
+  }
+}
+
 TEST_F(Manual, TheDaemonAndTheRelayToo) {
   const std::pair<const char*, const char*> programs[] = {
       {VF_DAEMON_PROGRAM, "contrib/man/virt-forwardd.8.scd"},

@@ -119,6 +119,66 @@ TEST_F(Search, ADaemonThatDoesNotAnswerIsStatusSeven) {
   EXPECT_NE(result.err.find("does not answer"), std::string::npos) << result.err;
 }
 
+TEST_F(Search, WithoutLibvirtNothingIsKnownAndThatIsSaid) {
+  Served blind(directory_.path("blind.sock"));
+  blind.model.libvirt = false;
+  blind.model.reason = "qemu:///system: no such socket";
+  const std::vector<std::string> to_it{"--address", blind.address};
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"list"}, {"list", "--json"}, {"add", "web", "80"}, {"url", "web"}, {"auto", "web"}}) {
+    std::vector<std::string> line = to_it;
+    line.insert(line.end(), words.begin(), words.end());
+    const ProgramResult result = run_searching(line);
+    EXPECT_EQ(result.status, 1) << words.front() << result.err;
+    EXPECT_EQ(result.out, "") << words.front();
+    EXPECT_NE(result.err.find("no such socket"), std::string::npos) << result.err;
+  }
+  // One that sees helps itself, but what only the blind one could know is not known.
+  EXPECT_EQ(run({"--address", blind.address, "url", "web"}).out, "http://127.0.0.1:8080\n");
+  EXPECT_EQ(run({"--address", blind.address, "url", "nobody"}).status, 1);
+}
+
+TEST_F(Search, ADaemonThatOnlyStartsIsWaitedFor) {
+  Served starting(directory_.path("starting.sock"));
+  starting.model.libvirt = false;
+  starting.controller.before_caught_up = [&] {
+    if (starting.model.libvirt) return;
+    starting.model.libvirt = true;
+    starting.model.add(fake_domain());
+    starting.model.add(fake_forward());
+  };
+  const ProgramResult result = run_searching({"--address", starting.address, "url", "web"});
+  EXPECT_EQ(result.out, "http://127.0.0.1:8080\n");
+  EXPECT_EQ(result.err, "");
+}
+
+TEST_F(Search, WithoutLibvirtWhatWasKnownIsShown) {
+  daemon_.model.libvirt = false;
+  daemon_.model.reason = "it hung up";
+  const ProgramResult result = run({"url", "web"});
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.out, "http://127.0.0.1:8080\n");
+  EXPECT_NE(result.err.find("(it hung up); what it shows may be old"), std::string::npos)
+      << result.err;
+  EXPECT_EQ(run({"url", "nobody"}).status, 1);
+}
+
+TEST_F(Search, NamesAreAnsweredWithTheNearest) {
+  const std::pair<std::vector<std::string>, const char*> cases[] = {
+      {{"url", "wbe"}, "did you mean \"web\"?"},
+      {{"url", "web", "tcp:8008:80"}, "did you mean \"tcp:8080:80\"?"},
+      {{"list", "--al"}, "did you mean \"--all\"?"},
+      {{"add", "web", "80", "--nmae=x"}, "did you mean \"--name\"?"},
+      {{"--conect=x", "list"}, "did you mean \"--connect\"?"},
+      {{"url", "mail"}, "virsh list --all"},
+      {{"url", "web", "x"}, "there are \"tcp:8080:80\""}};
+  for (const auto& [words, hint] : cases) {
+    const ProgramResult result = run(words);
+    EXPECT_NE(result.status, 0);
+    EXPECT_NE(result.err.find(hint), std::string::npos) << result.err;
+  }
+}
+
 TEST_F(Search, AnotherHostIsRefusedWithItsSshLine) {
   const ProgramResult result = run_searching({"list", "--connect=qemu+ssh://root@lab/system"});
   EXPECT_EQ(result.status, 2);
@@ -134,7 +194,7 @@ TEST_F(Search, CompletionIsSilentWithoutADaemon) {
   EXPECT_EQ(run({"__complete", "domains"}).out, "web\n");
   EXPECT_EQ(run({"__complete", "forwards", "web"}).out, "tcp:8080:80\n");
   EXPECT_EQ(run({"__complete", "verbs"}).out,
-            "add\nremove\nlist\nurl\nwatch\nauto\nblock\nunblock\nexplain\n");
+            "add\nremove\nlist\nurl\nwatch\nauto\nblock\nunblock\nexplain\nimport\nexport\n");
   EXPECT_EQ(run({"__complete", "forwards", "nobody"}).err, "");
 }
 

@@ -52,7 +52,8 @@ class FakeModel final : public Model {
     const auto found = of_domain->second.find(id);
     return found == of_domain->second.end() ? nullptr : &found->second;
   }
-  bool libvirt_connected() const override { return true; }
+  bool libvirt_connected() const override { return libvirt; }
+  std::string libvirt_reason() const override { return reason; }
   bool relay_connected() const override { return relay; }
   std::string connection_uri() const override { return "test:///default"; }
   std::optional<std::int64_t> hook_heard() const override { return heard; }
@@ -96,6 +97,8 @@ class FakeModel final : public Model {
   }
 
   Observer* observer = nullptr;
+  bool libvirt = true;
+  std::string reason;  // why there is no libvirt
   bool relay = true;
   std::optional<std::int64_t> heard;
 
@@ -150,6 +153,11 @@ class FakeController final : public Controller {
     asked.push_back({uuid, {}, "auto " + std::string(text(mode)), scope, false});
     done(switched);
   }
+  void metadata(const std::string& uuid, EditScope scope,
+                std::function<void(Result<std::string>)> done) override {
+    asked.push_back({uuid, {}, "metadata", scope, false});
+    done(element);
+  }
   static std::string port_words(Protocol protocol, PortRange ports) {
     return std::string(text(protocol)) + ' ' + ports.text();
   }
@@ -169,7 +177,8 @@ class FakeController final : public Controller {
   std::vector<Asked> asked;
   Result<std::vector<ForwardView>> added = std::vector<ForwardView>();
   Result<void> removed;
-  Result<void> switched;  // of block, unblock and set_automatic
+  Result<std::string> element = std::string();  // of metadata
+  Result<void> switched;                        // of block, unblock and set_automatic
   Result<ForwardCounters> counted = ForwardCounters{1, 2, 3};
   Result<std::vector<Counted>> all_counted = std::vector<Counted>();
   DaemonStatistics told;

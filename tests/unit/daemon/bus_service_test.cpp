@@ -146,6 +146,37 @@ TEST_F(BusPeer, ADomainThatLibvirtHasOnlyJustGotIsFound) {
   EXPECT_EQ(found.text(), "('" + domain_path(uuid2) + "',)");
 }
 
+TEST_F(BusPeer, WithoutLibvirtADomainIsUnknownAndNotAbsent) {
+  model.libvirt = false;
+  model.reason = "no such socket";
+  const CallAnswer answer = call(connect_peer(socket), root_path, manager_interface, "FindDomain",
+                                 g_variant_new("(s)", "mail"));
+  EXPECT_EQ(answer.error, "org.virtforward1.Error.NoLibvirt");
+  EXPECT_NE(answer.message.find("no such socket"), std::string::npos) << answer.message;
+}
+
+TEST_F(BusPeer, ObjectsAreToldWhenLibvirtHasBeenRead) {
+  model.libvirt = false;
+  controller.before_caught_up = [&] { model.add(fake_domain(uuid2, "late")); };
+  const CallAnswer answer =
+      call(connect_peer(socket), root_path, object_manager_interface, "GetManagedObjects");
+  EXPECT_NE(answer.text().find("'late'"), std::string::npos) << answer.text();
+}
+
+TEST_F(BusPeer, GivesTheMetadata) {
+  controller.element = std::string("<forwards/>");
+  const auto metadata = [&](const char* options) {
+    return call(connect_peer(socket), domain_path(uuid1), domain_interface, "GetMetadata",
+                g_variant_new_parsed(options));
+  };
+  EXPECT_EQ(metadata("(@a{sv} {'config': <true>},)").text(), "('<forwards/>',)");
+  EXPECT_TRUE(controller.asked.back().scope.config);
+  EXPECT_EQ(metadata("(@a{sv} {'drain': <true>},)").error,
+            "org.virtforward1.Error.InvalidArgument");
+  controller.element = Unexpected(ErrorCode::domain_not_running, "off");
+  EXPECT_EQ(metadata("(@a{sv} {},)").error, "org.virtforward1.Error.DomainNotRunning");
+}
+
 TEST_F(BusPeer, FindsDomainsByIdUuidAndName) {
   DomainView other = fake_domain(uuid2, "7");  // its name is the other's id
   other.id = {};

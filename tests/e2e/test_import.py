@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""import, export and add --wait against the real daemon and libvirt."""
+import json
+import socket
+import subprocess
+
+import pytest
+
+from lab import guest as guests
+from lab import wait
+from lab.programs import CLI, Cli, Watch
+from lab.transfer import refused
+
+LIST = """\
+# what a Vagrantfile or a docker command line says
+8080:80
+2222:22 name=ssh 'label=secure shell'
+5353:53/udp
+18000-18001:8000-8001 name=games on-busy=fail
+"""
+GHOSTVM = {"version": 1, "cpus": 4, "portForwards": [
+    {"id": "6F2C1B8E-0000-4000-8000-000000000001", "hostPort": 8080, "guestPort": 80, "enabled": True},
+    {"id": "6F2C1B8E-0000-4000-8000-000000000002", "hostPort": 2222, "guestPort": 22, "enabled": False}]}
+
+
+@pytest.fixture(scope="module")
+def daemon(shared_daemon):
+    return shared_daemon
+
+
+@pytest.fixture
+def paused(daemon, guest):
+    def make(name="web"):
+        made = guest(name, start=False)
+        made.start_paused()
+        return made
+    return make
+
+
+def feed(text, *arguments):
+    """(status, stdout, stderr) of `import ARGUMENTS` with the text on its standard input."""
+    done = subprocess.run([CLI, "import", *arguments], input=text, capture_output=True, text=True, timeout=60,
+                          check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_round_trip_through_every_format(daemon, paused):
+    paused("web")
+    status, out, error = feed(LIST, "web", "-")
+    assert status == 0 and "gone at the next start" in error
+    assert all(word in out for word in ("8080", "ssh", "5353", "games#8000", "games#8001"))
+    listed = Cli("export", "web").stdout
+    assert listed == "".join(line + "\n" for line in LIST.splitlines()[1:])
+
+    paused("copy")
+    for form in ("list", "json", "xml"):
+        exported = Cli("export", "web", "--format", form).stdout
+        Cli("remove", "web", "--all")
+        status, _, error = feed(exported, "copy", "-")
+        assert status == 0, error
+        assert Cli("export", "copy").stdout == listed
+        Cli("remove", "copy", "--all")
+        assert feed(exported, "web", "-")[0] == 0
+    assert len(daemon.forwards("web")) == 5
+
+
+def test_what_virsh_takes_is_what_export_writes(paused):
+    web = paused()
+    Cli("add", "web", "8080:80", "--name", "site")
+    xml = Cli("export", "web", "--format", "xml").stdout
+    Cli("remove", "web", "--all")
+    subprocess.run(["virsh", "-q", "metadata", web.uuid, guests.NAMESPACE, "--key", "vf", "--live", "--set", xml], check=True)
+    wait.until(lambda: Cli("export", "web").stdout == "8080:80 name=site\n", "the daemon has read it")
+
+
+def test_all_or_nothing(daemon, paused):
+    paused()
+    Cli("add", "web", "9000:90", "--name", "mine")
+    before = Cli("export", "web").stdout
+    for text, named in (("8080:80\n0:22\n", "line 2"), ("8080:80\n1:1 name=mine\n", "line 2"),
+                        ("8080:80\n8081:80 name=x\n8082:80 name=x\n", "line 3")):
+        status, out, error = feed(text, "web", "-")
+        assert (status, out) == (2, "") and named in error and "nothing was added" in error
+        assert Cli("export", "web").stdout == before
+
+    # What only the daemon finds out: the third one's port is another program's.
+    with socket.create_server(("127.0.0.1", 8282)), Watch("web") as watch:
+        status, out, error = feed("8080:80\n8081:81\n8282:82 on-busy=fail\n8083:83\n", "web", "-")
+        assert (status, out) == (5, "") and "line 3" in error and "nothing was added" in error
+        assert Cli("export", "web").stdout == before
+        wait.until(lambda: refused(8080) and refused(8081), "nothing listens")
+        watch.wait("removed", id="tcp:8081:81")
+
+    status, out, _ = feed("8080:80\n", "web", "-", "--dry-run")
+    assert (status, out) == (0, "8080:80\n")
+    assert Cli("export", "web").stdout == before and refused(8080)
+
+
+def test_ghostvm(tmp_path, daemon, paused):
+    paused()
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(GHOSTVM))
+    Cli("import", "web", str(path))
+    states = {forward["host"].get("port", 0) or forward["host"]["requested-port"]: forward["state"]
+              for forward in daemon.forwards("web")}
+    assert states == {8080: "waiting", 2222: "disabled"}
+    assert Cli("export", "web").stdout == "8080:80\n2222:22 enabled=no\n"
+
+
+def test_a_stopped_domain(guest):
+    guest("web", start=False)
+    wait.until(lambda: Cli("list", "web", check=False).status == 0, "the daemon knows it")
+    assert feed("8080:80\n", "web", "-")[0] == 4
+    assert feed("8080:80\n", "web", "-", "--config")[0] == 0
+    assert Cli("export", "web").stdout == "8080:80\n"
+    assert Cli("export", "web", "--live", check=False).status == 4
+
+
+def test_wait_gives_up_and_the_forward_stays(daemon, paused):
+    paused()
+    added = Cli("add", "web", "8080:80", "--wait", "--timeout", "1", check=False)
+    assert (added.status, added.stdout) == (1, "8080\n")
+    assert "not reachable after 1 s" in added.stderr and "no address" in added.stderr
+    assert daemon.wait_forward(domain="web", host_port=8080)["state"] == "waiting"
+    added = Cli("add", "web", "81", "--wait", "--timeout", "1", "--json", check=False)
+    assert added.status == 1 and json.loads(added.stdout)[0]["state"] == "waiting"
+    for wrong in (("--timeout", "1"), ("--wait", "--timeout", "x"), ("--wait", "--timeout", "86401")):
+        assert Cli("add", "web", "82", *wrong, check=False).status == 2
+    assert len(daemon.forwards("web")) == 2
+
+
+def test_wait_ends_with_the_forward(daemon, paused):
+    web = paused()
+    waiting = subprocess.Popen([CLI, "add", "web", "8080:80", "--wait", "--timeout", "0"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    assert waiting.stdout.readline() == "8080\n"
+    wait.until(lambda: daemon.forwards("web"), "it is there")
+    web.domain.destroy()
+    _, error = waiting.communicate(timeout=30)
+    assert waiting.returncode in (1, 4) and ("removed" in error or "inactive" in error), error
+
+
+def test_an_add_that_fails_is_never_seen(paused):
+    web = paused()
+    with socket.create_server(("127.0.0.1", 8282)), Watch("web") as watch:
+        assert Cli("add", "web", "8282:80", "--on-busy", "fail", check=False).status == 5
+        assert Cli("add", "web", "8283:80", "--host-address", "0.0.0.0", check=False).status == 6
+        web.domain.setMetadata(2, "<other/>", "vf", guests.NAMESPACE, 1)
+        wait.until(lambda: "not our element" in Cli("list", "web").stderr, "the daemon has seen it")
+        broken = Cli("add", "web", "8284:80", check=False)
+        assert broken.status == 2 and "cannot be edited" in broken.stderr
+        web.domain.setMetadata(2, None, "vf", guests.NAMESPACE, 1)
+        wait.until(lambda: Cli("add", "web", "8285:80", "--name", "last", check=False).status == 0, "it is mended")
+        watch.wait("added", name="last")
+        assert [event["event"] for event in watch.events] == ["added"], watch.events
