@@ -13,6 +13,7 @@ _virt_forward_candidates() {
     list | watch) echo "$global --all" ;;
     url) echo "$global --copy --open" ;;
     auto | block | unblock) echo "$global --live --config --persistent" ;;
+    allow) echo "$global --process --live --config --persistent" ;;
     explain) echo "$global --metadata --listener" ;;
     esac
 }
@@ -66,13 +67,13 @@ _virt_forward() {
         mapfile -t candidates < <(_virt_forward_candidates "$verb" | tr ' ' '\n')
     else
         case $verb/${#positional[@]} in
-        add/0 | remove/0 | url/0 | explain/0 | auto/0 | block/0 | unblock/0 | list/* | watch/*)
+        add/0 | remove/0 | url/0 | explain/0 | auto/0 | block/0 | unblock/0 | allow/0 | list/* | watch/*)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete domains 2>/dev/null) ;;
         remove/* | url/1 | explain/1)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete forwards \
                 "${positional[0]}" 2>/dev/null) ;;
         auto/1) candidates=(on off policy) ;;
-        block/1 | unblock/1)
+        block/1 | unblock/1 | allow/1)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete ports \
                 "${positional[0]}" 2>/dev/null) ;;
         esac

@@ -11,9 +11,9 @@
 namespace vf {
 namespace {
 
-constexpr std::array<const Verb*, 10> table{
-    &add_verb,  &remove_verb, &list_verb,    &url_verb,     &watch_verb,
-    &auto_verb, &block_verb,  &unblock_verb, &explain_verb, &complete_verb};
+constexpr std::array<const Verb*, 11> table{
+    &add_verb,   &remove_verb,  &list_verb,  &url_verb,     &watch_verb,   &auto_verb,
+    &block_verb, &unblock_verb, &allow_verb, &explain_verb, &complete_verb};
 
 // Edits (insert, delete, replace, swap of neighbours) from one word to the other.
 std::size_t distance(std::string_view from, std::string_view to) {
