@@ -218,6 +218,24 @@ def test_the_end_takes_notifications_along(daemon, stand_in, screen):
     wait.until(lambda: screen.displayed() == 0, "the notification is withdrawn", 10)
 
 
+def test_an_action_starts_it(daemon, stand_in, screen):
+    """What a desktop does with an action of a notification whose program has ended: DBusActivatable."""
+    domain, inside = stand_in(ASK)
+    serve(inside, 3000)
+    wait.until(lambda: state_of(3000) == "asking", "port 3000 is asked about", 15)
+    path = f"/org/virtforward1/domain/{domain.uuid.replace('-', '_')}"
+    screen.activate("allow", f"<('the%20system%20daemon', '{path}', 'web', 'tcp:3000', '')>")
+    daemon.wait_forward(host_port=3000, state="active")
+    screen.activate("open", "<'http://127.0.0.1:3000'>")
+    wait.until(lambda: screen.opened() == ["http://127.0.0.1:3000"], "the browser opens the URL", 10)
+    # What is none of ours does nothing.
+    for action, parameter in (("block", "<('', '', '', '', '')>"), ("allow", "<('x', '/', 'web', 'tcp:0,,:,x', '')>"),
+                              ("allow", "<'tcp:3000'>"), ("block", "<('%zz', '/', '%', 'tcp:1', '%00')>")):
+        screen.activate(action, parameter, check=False)
+    assert answers(3000) == b"hello"
+    screen.end_activated()
+
+
 def live(domain):
     return domain.domain.metadata(2, guests.NAMESPACE, 1).replace("'", '"')
 

@@ -136,6 +136,18 @@ class Desktop:
         self._notifier = None
         return status
 
+    def activate(self, action, parameter, check=True):
+        """As a desktop does for an action; the bus starts the program where it does not run."""
+        self.run("gdbus", "call", "--session", "-d", "org.virtforward1.Notifier", "-o", "/org/virtforward1/Notifier",
+                 "-m", "org.freedesktop.Application.ActivateAction", action, f"[{parameter}]", "{}", check=check)
+
+    @staticmethod
+    def end_activated():
+        pids = host.processes("virt-forward-notify")
+        assert len(pids) == 1
+        os.kill(pids[0], 15)
+        wait.until(lambda: not host.processes("virt-forward-notify"), "virt-forward-notify has ended", 15)
+
     @staticmethod
     def log():
         return "\n".join(_lines("notifier.log"))
