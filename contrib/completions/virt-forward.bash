@@ -14,6 +14,7 @@ _virt_forward_candidates() {
     url) echo "$global --copy --open" ;;
     auto | block | unblock) echo "$global --live --config --persistent" ;;
     doctor) echo "$global" ;;
+    allow) echo "$global --process --live --config --persistent" ;;
     explain) echo "$global --metadata --listener" ;;
     import) echo "$global --dry-run --live --config --persistent" ;;
     export) echo "$global --format --live --config" ;;
@@ -71,7 +72,7 @@ _virt_forward() {
         mapfile -t candidates < <(_virt_forward_candidates "$verb" | tr ' ' '\n')
     else
         case $verb/${#positional[@]} in
-        add/0 | remove/0 | url/0 | explain/0 | doctor/0 | auto/0 | block/0 | unblock/0 | import/0 | export/0 | \
+        add/0 | remove/0 | url/0 | explain/0 | doctor/0 | auto/0 | block/0 | unblock/0 | allow/0 | import/0 | export/0 | \
             list/* | watch/*)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete domains 2>/dev/null) ;;
         remove/* | url/1 | explain/1)
@@ -79,7 +80,7 @@ _virt_forward() {
                 "${positional[0]}" 2>/dev/null) ;;
         auto/1) candidates=(on off policy) ;;
         import/1) mapfile -t candidates < <(compgen -f -- "$current") ;;
-        block/1 | unblock/1)
+        block/1 | unblock/1 | allow/1)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete ports \
                 "${positional[0]}" 2>/dev/null) ;;
         esac

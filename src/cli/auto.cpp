@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/printable.h"
+#include "cli/automatic.h"
 #include "cli/daemons.h"
 #include "cli/output.h"
 #include "cli/port_spec.h"
@@ -16,12 +17,6 @@
 
 namespace vf {
 namespace {
-
-void add_lasting_scope_options(Options& options, EditFlags& edit) {
-  options.flag("live", 0, edit.live, "Edit the running domain alone");
-  options.flag("config", 0, edit.config, "Edit what the next start brings alone");
-  options.flag("persistent", 0, edit.persistent, "Both (the default, where there are both)");
-}
 
 Result<std::vector<PortView>> ports_of(const FoundDomain& found) {
   const auto inventory = found.daemon->inventory();
@@ -74,13 +69,6 @@ int show(const FoundDomain& found, const Call& call) {
   return 0;
 }
 
-// What the daemon shows after an edit, where JSON is wanted.
-int show_json(const Daemons& daemons, const std::string& domain, const Call& call) {
-  if (!call.globals.json) return 0;
-  const auto now = daemons.find(domain);
-  return now ? show(*now, call) : fail(now.error());
-}
-
 std::optional<AutoMode> mode_from(std::string_view word) {
   if (word == "on") return AutoMode::yes;
   if (word == "off") return AutoMode::no;
@@ -108,7 +96,7 @@ int run_auto(const Verb& verb, Call& call) {
   if (!mode) return show(*found, call);
   const auto done = found->daemon->set_automatic(found->path, *mode, edit);
   if (!done) return fail(with_scope_hint(done.error(), found->domain));
-  return show_json(*daemons, positional[0], call);
+  return show_ports_json(*daemons, positional[0], call);
 }
 
 int run_edit(const Verb& verb, Call& call,
@@ -127,7 +115,7 @@ int run_edit(const Verb& verb, Call& call,
   if (!found) return fail(found.error());
   const auto done = (found->daemon->*change)(found->path, spec->protocol, spec->ports, edit);
   if (!done) return fail(with_scope_hint(done.error(), found->domain));
-  return show_json(*daemons, positional[0], call);
+  return show_ports_json(*daemons, positional[0], call);
 }
 
 int run_block(const Verb& verb, Call& call) {
@@ -139,6 +127,12 @@ int run_unblock(const Verb& verb, Call& call) {
 }
 
 }  // namespace
+
+int show_ports_json(const Daemons& daemons, const std::string& domain, const Call& call) {
+  if (!call.globals.json) return 0;
+  const auto now = daemons.find(domain);
+  return now ? show(*now, call) : fail(now.error());
+}
 
 const Verb auto_verb{
     "auto",

@@ -8,8 +8,8 @@
 
 namespace vf {
 
-// By the program of the desktop (wl-copy, xclip, xsel), else by asking the terminal (OSC 52),
-// which works over ssh too. The failure says what is missing.
+// To the desktop's clipboard, else by asking the terminal (OSC 52), which works over ssh too. The
+// failure says what is missing.
 Result<void> copy_to_clipboard(const std::string& text);
 
 }  // namespace vf

@@ -12,6 +12,12 @@ void add_scope_options(Options& options, EditFlags& edit) {
   options.flag("persistent", 0, edit.persistent, "Both: the running domain and its next start");
 }
 
+void add_lasting_scope_options(Options& options, EditFlags& edit) {
+  options.flag("live", 0, edit.live, "Edit the running domain alone");
+  options.flag("config", 0, edit.config, "Edit what the next start brings alone");
+  options.flag("persistent", 0, edit.persistent, "Both (the default, where there are both)");
+}
+
 void say_if_passing(const DomainView& domain, const EditFlags& edit, const char* what) {
   if (!domain.active || !domain.persistent || edit.config || edit.persistent) return;
   say(std::string(what) + " at the next start of " + quote(domain.name) + " unless --persistent");

@@ -9,6 +9,8 @@
 
 namespace vf {
 
+// Of edits that go to both where nothing is said.
+void add_lasting_scope_options(Options& options, EditFlags& edit);
 void add_scope_options(Options& options, EditFlags& edit);
 
 // Says that an edit of the running domain alone does not last, where it could have.

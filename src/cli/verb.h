@@ -39,6 +39,7 @@ extern const Verb watch_verb;
 extern const Verb auto_verb;
 extern const Verb block_verb;
 extern const Verb unblock_verb;
+extern const Verb allow_verb;
 extern const Verb explain_verb;
 extern const Verb import_verb;
 extern const Verb export_verb;

@@ -323,6 +323,20 @@ Result<void> Daemon::unblock(const std::string& domain_path, Protocol protocol, 
   return edit_block("Unblock", domain_path, protocol, ports, options);
 }
 
+Result<void> Daemon::allow(const std::string& domain_path, Protocol protocol, PortRange ports,
+                           const std::string& process, const EditFlags& options) const {
+  GVariantDict dictionary;
+  const auto flags = borrow(options_variant(options));
+  g_variant_dict_init(&dictionary, flags.get());
+  if (!process.empty()) g_variant_dict_insert(&dictionary, "process", "s", process.c_str());
+  auto reply = call(domain_path, domain_interface, "Allow",
+                    g_variant_new("(ss@a{sv})", std::string(text(protocol)).c_str(),
+                                  ports.text().c_str(), g_variant_dict_end(&dictionary)),
+                    "()", editing_timeout);
+  if (!reply) return Unexpected(reply.error());
+  return {};
+}
+
 Result<void> Daemon::set_automatic(const std::string& domain_path, AutoMode mode,
                                    const EditFlags& options) const {
   auto reply =

@@ -90,6 +90,9 @@ class Daemon {
                      const EditFlags& options) const;
   Result<void> unblock(const std::string& domain_path, Protocol protocol, PortRange ports,
                        const EditFlags& options) const;
+  // `process` empty: these ports alone, whoever listens there.
+  Result<void> allow(const std::string& domain_path, Protocol protocol, PortRange ports,
+                     const std::string& process, const EditFlags& options) const;
   Result<void> set_automatic(const std::string& domain_path, AutoMode mode,
                              const EditFlags& options) const;
   // By object path; a forward that nothing counts is absent. Empty where the daemon cannot say.

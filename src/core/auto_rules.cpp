@@ -196,4 +196,24 @@ AutoDecision decide(const std::optional<AutoDefinition>& definition, const Polic
   return decision;
 }
 
+AutoRule allowing_rule(const AutoRule* asking, Protocol protocol, PortRange ports,
+                       std::string_view process) {
+  AutoRule rule;
+  if (asking) rule = *asking;
+  rule.action = RuleAction::forward;
+  rule.marked = true;
+  rule.protocol = protocol;
+  if (!process.empty()) {
+    rule.process = literal_glob(process);
+    return rule;
+  }
+  if (auto* host = std::get_if<PortRange>(&rule.host); host && rule.guest_port)
+    *host = PortRange(host->at(ports.low().number() - rule.guest_port->low().number()));
+  rule.guest_port = ports;
+  rule.guest_address.reset();
+  rule.process.clear();
+  rule.command.clear();
+  return rule;
+}
+
 }  // namespace vf

@@ -64,4 +64,10 @@ bool automatic(const std::optional<AutoDefinition>& definition, const Policy& po
 AutoDecision decide(const std::optional<AutoDefinition>& definition, const Policy& policy,
                     const DetectedPort& port);
 
+// What lets a port through that `asking`, a rule of action ask, holds back; null where none does.
+// With a process (a name, no pattern): that process wherever the rule asks about it; else `ports`,
+// whoever it is. What a match gets is as that rule says.
+AutoRule allowing_rule(const AutoRule* asking, Protocol protocol, PortRange ports,
+                       std::string_view process);
+
 }  // namespace vf

@@ -86,7 +86,7 @@ struct AutoRule {
   std::string scheme;
   bool notify = true;
   bool open = false;
-  bool marked = false;  // by with_block_added(), and so with_block_removed() may take it away
+  bool marked = false;  // made by with_block_added() or with_allow_added()
 
   friend bool operator==(const AutoRule&, const AutoRule&) = default;
 };

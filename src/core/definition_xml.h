@@ -62,9 +62,13 @@ Result<std::string> with_forward_removed(std::string_view xml, std::string_view 
 
 // Blocks the ports by a marked rule in front of all others, and takes ports out of such rules
 // again; neither switches automatic forwarding on or off. The text itself where there is nothing to
-// change. InvalidArgument as above, and for more rules than a document may have.
+// change. InvalidArgument as above, and for more rules than a document may have. A block takes away
+// the marked allows of its ports.
 Result<std::string> with_block_added(std::string_view xml, Protocol protocol, PortRange ports);
 Result<std::string> with_block_removed(std::string_view xml, Protocol protocol, PortRange ports);
+// Forwards what `rule` matches, by a marked rule: in front of all others, one with a process behind
+// the marked blocks. Takes `ports` out of those. As above for the rest.
+Result<std::string> with_allow_added(std::string_view xml, AutoRule rule, PortRange ports);
 
 // Sets `enabled` of <auto>. An <auto> that would say no more than that the policy decides goes.
 Result<std::string> with_automatic(std::string_view xml, AutoMode mode);

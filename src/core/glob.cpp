@@ -95,4 +95,13 @@ bool glob_matches(std::string_view pattern, std::string_view text) {
   }
 }
 
+std::string literal_glob(std::string_view text) {
+  std::string pattern;
+  for (const char byte : text) {
+    if (std::string_view("*?[\\").find(byte) != std::string_view::npos) pattern += '\\';
+    pattern += byte;
+  }
+  return pattern;
+}
+
 }  // namespace vf

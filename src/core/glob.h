@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace vf {
@@ -11,5 +12,8 @@ namespace vf {
 // byte by byte; a '[' that no ']' closes is itself. Takes time by the product of the lengths at
 // most.
 bool glob_matches(std::string_view pattern, std::string_view text);
+
+// The pattern that matches `text` and nothing else.
+std::string literal_glob(std::string_view text);
 
 }  // namespace vf

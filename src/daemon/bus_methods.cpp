@@ -6,7 +6,6 @@
 #include <charconv>
 
 #include "base/printable.h"
-#include "daemon/bus_options.h"
 #include "daemon/bus_properties.h"
 #include "daemon/memory.h"
 #include "glib/object_path.h"
@@ -124,6 +123,7 @@ const BusMethods::Row* BusMethods::row(const std::string& interface, const std::
       {domain_interface, "Unblock", BusAction::add, &BusMethods::unblock},
       {domain_interface, "SetAutomatic", BusAction::add, &BusMethods::set_automatic},
       {domain_interface, "GetMetadata", BusAction::read, &BusMethods::metadata},
+      {domain_interface, "Allow", BusAction::add, &BusMethods::allow},
       {forward_interface, "Remove", BusAction::remove, &BusMethods::remove_this_forward},
       {forward_interface, "GetCounters", BusAction::read, &BusMethods::counters},
   };
@@ -267,7 +267,7 @@ void BusMethods::add_forward(const Call& call) {
   if (!domain) return;
   const auto attributes = adopt(g_variant_get_child_value(call->parameters(), 0));
   const auto given = adopt(g_variant_get_child_value(call->parameters(), 1));
-  const auto options = parse_edit_options(given.get(), Drain::refused);
+  const auto options = parse_edit_options(given.get(), OwnOption::none);
   if (!options) {
     call->fail(options.error());
     return;
@@ -296,7 +296,7 @@ void BusMethods::add_forward(const Call& call) {
 
 void BusMethods::remove(const Call& call, const std::string& uuid, const std::string& forward,
                         GVariant* given) {
-  const auto options = parse_edit_options(given, Drain::allowed);
+  const auto options = parse_edit_options(given, OwnOption::drain);
   if (!options) {
     call->fail(options.error());
     return;
@@ -314,15 +314,15 @@ std::function<void(Result<void>)> BusMethods::answer_of(const Call& call) {
   };
 }
 
-void BusMethods::edit_block(const Call& call, BlockEdit edit) {
+std::optional<BusMethods::PortEdit> BusMethods::port_edit(const Call& call, OwnOption own) const {
   const DomainView* domain = domain_of(call);
-  if (!domain) return;
+  if (!domain) return std::nullopt;
   const gchar* protocol_word = nullptr;
   const gchar* range = nullptr;
   GVariant* given = nullptr;
   g_variant_get(call->parameters(), "(&s&s@a{sv})", &protocol_word, &range, &given);
   const auto owned = adopt(given);
-  const auto options = parse_edit_options(given, Drain::refused);
+  const auto options = parse_edit_options(given, own);
   const auto protocol = parse<Protocol>(protocol_word);
   const auto ports = PortRange::parse(range);
   if (!protocol || !ports)
@@ -333,16 +333,26 @@ void BusMethods::edit_block(const Call& call, BlockEdit edit) {
   else if (!options)
     call->fail(options.error());
   else
-    (controller_.*edit)(std::string(domain->uuid), *protocol, *ports, options->scope,
-                        answer_of(call));
+    return PortEdit{domain->uuid, *protocol, *ports, *options};
+  return std::nullopt;
 }
 
 void BusMethods::block(const Call& call) {
-  edit_block(call, &Controller::block);
+  if (const auto edit = port_edit(call, OwnOption::none))
+    controller_.block(edit->uuid, edit->protocol, edit->ports, edit->options.scope,
+                      answer_of(call));
 }
 
 void BusMethods::unblock(const Call& call) {
-  edit_block(call, &Controller::unblock);
+  if (const auto edit = port_edit(call, OwnOption::none))
+    controller_.unblock(edit->uuid, edit->protocol, edit->ports, edit->options.scope,
+                        answer_of(call));
+}
+
+void BusMethods::allow(const Call& call) {
+  if (const auto edit = port_edit(call, OwnOption::process))
+    controller_.allow(edit->uuid, edit->protocol, edit->ports, edit->options.process,
+                      edit->options.scope, answer_of(call));
 }
 
 void BusMethods::set_automatic(const Call& call) {
@@ -352,7 +362,7 @@ void BusMethods::set_automatic(const Call& call) {
   GVariant* given = nullptr;
   g_variant_get(call->parameters(), "(&s@a{sv})", &word, &given);
   const auto owned = adopt(given);
-  const auto options = parse_edit_options(given, Drain::refused);
+  const auto options = parse_edit_options(given, OwnOption::none);
   const auto mode = parse<AutoMode>(word);
   if (!mode)
     call->fail({ErrorCode::invalid_argument,

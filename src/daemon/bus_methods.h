@@ -11,6 +11,7 @@
 
 #include "daemon/bus_authority.h"
 #include "daemon/bus_call.h"
+#include "daemon/bus_options.h"
 #include "daemon/model.h"
 
 namespace vf {
@@ -45,15 +46,22 @@ class BusMethods {
   void unblock(const Call& call);
   void set_automatic(const Call& call);
   void metadata(const Call& call);
+  void allow(const Call& call);
   void counters(const Call& call);
 
   const DomainView* domain_of(const Call& call) const;
   const ForwardView* forward_of(const Call& call) const;
   // Answers a call that returns nothing, behind the signals of what it did.
   std::function<void(Result<void>)> answer_of(const Call& call);
-  using BlockEdit = void (Controller::*)(const std::string&, Protocol, PortRange, EditScope,
-                                         std::function<void(Result<void>)>);
-  void edit_block(const Call& call, BlockEdit edit);
+  // What Block, Unblock and Allow are called with; nothing, with the call answered, where it is
+  // wrong.
+  struct PortEdit {
+    std::string uuid;
+    Protocol protocol;
+    PortRange ports;
+    EditOptions options;
+  };
+  std::optional<PortEdit> port_edit(const Call& call, OwnOption own) const;
   Result<Ref<GVariant>> properties_of(const Call& call) const;
   void remove(const Call& call, const std::string& uuid, const std::string& forward,
               GVariant* options);

@@ -17,7 +17,7 @@ Unexpected invalid(std::string message) {
 
 }  // namespace
 
-Result<EditOptions> parse_edit_options(GVariant* options, Drain drain) {
+Result<EditOptions> parse_edit_options(GVariant* options, OwnOption own) {
   EditOptions parsed;
   GVariantIter iter;
   g_variant_iter_init(&iter, options);
@@ -26,14 +26,24 @@ Result<EditOptions> parse_edit_options(GVariant* options, Drain drain) {
   while (g_variant_iter_next(&iter, "{&sv}", &key, &boxed)) {
     const std::string name = key;
     const auto value = adopt(boxed);
+    if (name == "process" && own == OwnOption::process) {
+      if (!g_variant_is_of_type(value.get(), G_VARIANT_TYPE_STRING))
+        return invalid("option \"process\" is a text (s), not " +
+                       std::string(g_variant_get_type_string(value.get())));
+      parsed.process = g_variant_get_string(value.get(), nullptr);
+      continue;
+    }
     bool* const wanted = name == "live"                               ? &parsed.scope.live
                          : name == "config"                           ? &parsed.scope.config
                          : name == "persistent"                       ? &parsed.scope.persistent
-                         : name == "drain" && drain == Drain::allowed ? &parsed.drain
+                         : name == "drain" && own == OwnOption::drain ? &parsed.drain
                                                                       : nullptr;
     if (!wanted)
-      return invalid("option \"" + printable(name) + "\" is unknown; known are live, config, " +
-                     (drain == Drain::allowed ? "persistent, drain" : "persistent"));
+      return invalid("option \"" + printable(name) +
+                     "\" is unknown; known are live, config, persistent" +
+                     (own == OwnOption::drain     ? ", drain"
+                      : own == OwnOption::process ? ", process"
+                                                  : ""));
     if (!g_variant_is_of_type(value.get(), G_VARIANT_TYPE_BOOLEAN))
       return invalid("option \"" + name + "\" is a boolean (b), not " +
                      g_variant_get_type_string(value.get()));

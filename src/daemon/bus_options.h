@@ -14,12 +14,14 @@ namespace vf {
 struct EditOptions {
   EditScope scope;
   bool drain = false;
+  std::string process;
 };
 
-enum class Drain { refused, allowed };
+// The option that a method knows besides live, config and persistent.
+enum class OwnOption { none, drain, process };
 
 // `options` is an a{sv}. InvalidArgument.
-Result<EditOptions> parse_edit_options(GVariant* options, Drain drain);
+Result<EditOptions> parse_edit_options(GVariant* options, OwnOption own);
 
 // `attributes` is an a{ss}. InvalidArgument when there are more than a definition can have; what
 // they mean is checked where definitions are.

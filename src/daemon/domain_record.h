@@ -118,6 +118,9 @@ class DomainRecord {
   std::string key(const std::string& id) const { return snapshot_.uuid + '/' + id; }
 
   DomainView view(const Policy& policy) const;
+  // The rule that asks about this port, of a process of that name where one is given.
+  std::optional<AutoRule> asking_rule(Protocol protocol, Port port,
+                                      const std::string& process) const;
   std::vector<PortView> port_views() const;
   std::vector<ForwardView> forward_views(Ways ways, const Policy& policy,
                                          const Offloads& offloads) const;

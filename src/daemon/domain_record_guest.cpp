@@ -50,6 +50,15 @@ std::optional<std::string> DomainRecord::served_by_definition(const DetectedPort
   return std::nullopt;
 }
 
+std::optional<AutoRule> DomainRecord::asking_rule(Protocol protocol, Port port,
+                                                  const std::string& process) const {
+  for (const auto& [id, entry] : guest_ports_.entries())
+    if (entry.decision.state == DetectedState::asking && entry.port.protocol == protocol &&
+        entry.port.port == port && (process.empty() || entry.port.process.name == process))
+      return entry.decision.by;
+  return std::nullopt;
+}
+
 // What was found in the guest, of an automatic forward.
 const GuestPorts::Entry* DomainRecord::detected(const SingleForward& forward) const {
   if (forward.origin != Origin::automatic) return nullptr;

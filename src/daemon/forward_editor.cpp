@@ -4,8 +4,12 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
+
 namespace vf {
 namespace {
+
+constexpr std::size_t most_process_bytes = 255;
 
 Unexpected no_such_domain(const std::string& uuid) {
   return Unexpected(ErrorCode::no_such_domain, "no domain with UUID " + uuid);
@@ -217,6 +221,38 @@ void ForwardEditor::set_automatic(const std::string& uuid, AutoMode mode, EditSc
                                   std::function<void(Result<void>)> done) {
   const auto edit = [=](const std::string& element) { return with_automatic(element, mode); };
   when_known(uuid, scope, [=, this] { edit_automatic(uuid, scope, edit, {}, done); });
+}
+
+void ForwardEditor::allow(const std::string& uuid, Protocol protocol, PortRange ports,
+                          const std::string& process, EditScope scope,
+                          std::function<void(Result<void>)> done) {
+  if (process.size() > most_process_bytes || printable(process) != process)
+    return done(Unexpected(ErrorCode::invalid_argument, "process \"" + printable(process, 80) +
+                                                            "\": allowed are names of at most " +
+                                                            std::to_string(most_process_bytes) +
+                                                            " bytes without control characters"));
+  if (!process.empty() && ports.width() != 1)
+    return done(Unexpected(ErrorCode::invalid_argument,
+                           "a process is allowed by one port that it has open, not by a range"));
+  if (process.empty() && !scope.config && !scope.persistent) scope.live = true;
+  when_known(uuid, scope, [=, this] {
+    const DomainRecord* domain = reconciler_.domain(uuid);
+    if (!domain) return done(no_such_domain(uuid));
+    const auto asking = ports.width() == 1 ? domain->asking_rule(protocol, ports.low(), process)
+                                           : std::optional<AutoRule>();
+    // Without the question it is not known how far the answer would go.
+    if (!process.empty() && !asking)
+      return done(Unexpected(ErrorCode::no_such_forward,
+                             "no rule asks about " + std::string(text(protocol)) + " port " +
+                                 ports.text() + " of process \"" + process +
+                                 "\": virt-forward auto " + domain->snapshot().name +
+                                 " shows what is asking"));
+    const AutoRule rule = allowing_rule(asking ? &*asking : nullptr, protocol, ports, process);
+    const auto edit = [=](const std::string& element) {
+      return with_allow_added(element, rule, ports);
+    };
+    edit_automatic(uuid, scope, edit, {}, done);
+  });
 }
 
 void ForwardEditor::edit_automatic(const std::string& uuid, EditScope scope, LibvirtHost::Edit edit,

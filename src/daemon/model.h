@@ -102,6 +102,14 @@ class Controller {
   virtual void metadata(const std::string& uuid, EditScope scope,
                         std::function<void(Result<std::string>)> done) = 0;
 
+  // Forwards ports by a marked rule: with a process (a name) whatever that opens where a rule asks
+  // about it, else these ports. Ends blocks of these ports. A scope without anything set: live, and
+  // with a process config too where the domain is persistent. Done as above. Errors as of
+  // unblock().
+  virtual void allow(const std::string& uuid, Protocol protocol, PortRange ports,
+                     const std::string& process, EditScope scope,
+                     std::function<void(Result<void>)> done) = 0;
+
   virtual void counters(const std::string& uuid, const std::string& id,
                         std::function<void(Result<ForwardCounters>)> done) = 0;
 

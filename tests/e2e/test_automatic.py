@@ -182,6 +182,40 @@ def test_block_and_unblock(daemon, stand_in):
     assert answers(3000) == b"hello"
 
 
+def test_ask_and_allow(daemon, stand_in):
+    """Nothing is forwarded before somebody says so; then what the rule says, for this run."""
+    domain, inside = stand_in(guests.forwards(
+        "<vf:auto><vf:rule action='ask' guest-port='3000-3009' host-port='13000-13009' label='shop'/>"
+        "<vf:rule action='block'/></vf:auto>"))
+    for port in (3000, 3001):
+        inside.serve(port, "127.0.0.1", "--name", "devserver")
+    inside.serve(3002, "127.0.0.1", "--name", "other")
+
+    def states():
+        return {one["port"]: one["state"] for one in json.loads(Cli("auto", "web", "--json").stdout)["ports"]}
+
+    wait.until(lambda: states() == {3000: "asking", 3001: "asking", 3002: "asking"}, "three ports are asking", 15)
+    assert not daemon.forwards()
+    Cli("allow", "web", "3000")
+    forward = daemon.wait_forward(guest_port=3000, host_port=13000, state="active")
+    assert forward["label"] == "shop"
+    assert answers(13000) == b"hello"
+    assert states() == {3000: "forwarded", 3001: "asking", 3002: "asking"}
+    nobody = Cli("allow", "web", "3009", "--process", check=False)
+    assert nobody.status == 3 and "no process" in nobody.stderr
+    Cli("allow", "web", "3001", "--process")
+    daemon.wait_forward(guest_port=3001, host_port=13001, state="active")
+    assert states()[3002] == "asking"
+    inside.serve(4000, "127.0.0.1", "--name", "devserver")  # the rule does not ask about this one
+    wait.until(lambda: states().get(4000) == "blocked", "port 4000 is blocked", 15)
+    Cli("block", "web", "3000")
+    assert refuses(13000)
+    Cli("unblock", "web", "3000")  # the answer of the process
+    assert answers(13000) == b"hello"
+    for target in (1, 2):  # live and config: what was said of the port is undone, of the process it lasts
+        assert domain.domain.metadata(2, guests.NAMESPACE, target).count("marked") == 1
+
+
 def test_both_restart(daemon, stand_in):
     """Neither a crash of the daemon nor one of the relay is seen by who uses an automatic forward."""
     _, inside = stand_in(AUTO)

@@ -92,6 +92,45 @@ TEST_F(Automatic, BlocksAndUnblocks) {
   EXPECT_EQ(run({"unblock", "web", "3000"}).status, 3);
 }
 
+TEST_F(Automatic, Allows) {
+  const ProgramResult result = run({"allow", "web", "3000"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.out, "");
+  EXPECT_THAT(result.err, HasSubstr("asked about again at the next start"));
+  EXPECT_EQ(asked(), "allow tcp 3000 ");
+  EXPECT_FALSE(scope().live || scope().config || scope().persistent);
+  EXPECT_EQ(run({"allow", "web", "3000", "--process"}).err, "");
+  EXPECT_EQ(asked(), "allow tcp 3000 node");
+  EXPECT_EQ(run({"allow", "web", "3000/udp", "--persistent"}).err, "");
+  EXPECT_EQ(asked(), "allow udp 3000 ");
+  EXPECT_TRUE(scope().persistent);
+  EXPECT_THAT(run({"allow", "web", "3000", "--json"}).out, StartsWith("{\"domain\":\"web\""));
+  EXPECT_EQ(run({"allow", "web"}).status, 2);
+  EXPECT_EQ(run({"allow", "web", "3000-2000"}).status, 2);
+}
+
+TEST_F(Automatic, AllowOfAProcessNeedsOne) {
+  const std::size_t before = daemon_.controller.asked.size();
+  const ProgramResult none = run({"allow", "web", "4000", "--process"});
+  EXPECT_EQ(none.status, 3);
+  EXPECT_THAT(none.err, HasSubstr("names no process"));
+  PortView other = fake_port("tcp:3001");
+  other.port = Port::from(3001);
+  other.process = ProcessView{"ruby", 43, "ruby"};
+  daemon_.model.add(other);
+  const ProgramResult two = run({"allow", "web", "3000-3001", "--process"});
+  EXPECT_NE(two.status, 0);
+  EXPECT_THAT(two.err, HasSubstr("more than one process"));
+  EXPECT_EQ(daemon_.controller.asked.size(), before);
+}
+
+TEST_F(Automatic, AllowSaysWhenNothingIsForwardedByItself) {
+  DomainView domain = fake_domain();
+  domain.automatic = false;
+  daemon_.model.change(domain);
+  EXPECT_THAT(run({"allow", "web", "3000"}).err, HasSubstr("virt-forward auto \"web\" on"));
+}
+
 TEST_F(Automatic, WatchTellsOfPorts) {
   RunningProgram program(command({"--address", daemon_.address, "watch", "--json"}));
   EXPECT_THAT(program.line(), HasSubstr("{\"event\":\"detected\",\"port\":{\"domain\":\"web\""));

@@ -76,7 +76,7 @@ class Completion : public ProgramLab {
 
 TEST_F(Completion, BashCompletesVerbsOptionsAndNames) {
   EXPECT_EQ(bash("virt-forward "),
-            "add|auto|block|doctor|explain|export|import|list|remove|unblock|url|watch");
+            "add|allow|auto|block|doctor|explain|export|import|list|remove|unblock|url|watch");
   EXPECT_EQ(bash("virt-forward re"), "remove");
   EXPECT_EQ(bash("virt-forward --ver"), "--version");
   EXPECT_EQ(bash("virt-forward add web 80 --on-busy "), "any|fail|next");
@@ -91,7 +91,7 @@ TEST_F(Completion, BashCompletesVerbsOptionsAndNames) {
 
 TEST_F(Completion, FishCompletesVerbsOptionsAndNames) {
   EXPECT_EQ(fish("virt-forward "),
-            "add|auto|block|doctor|explain|export|import|list|remove|unblock|url|watch");
+            "add|allow|auto|block|doctor|explain|export|import|list|remove|unblock|url|watch");
   EXPECT_EQ(fish("virt-forward re"), "remove");
   EXPECT_EQ(fish("virt-forward add web 80 --on-busy "), "any|fail|next");
   EXPECT_EQ(fish("virt-forward " + daemon() + " url "), "my db|web");

@@ -141,6 +141,110 @@ TEST(Block, IsRefusedPastTheMostRules) {
   EXPECT_THAT(blocked("<forwards"), HasSubstr("cannot be edited"));
 }
 
+std::string allowed(std::string_view xml, const std::string& range = "3000",
+                    const std::string& process = "", const AutoRule* asking = nullptr) {
+  return done(with_allow_added(xml, allowing_rule(asking, Protocol::tcp, ports(range), process),
+                               ports(range)));
+}
+
+DetectedState state_of(std::string_view xml, unsigned number, const std::string& process) {
+  const ParsedDefinitions parsed = parse_definitions(xml);
+  EXPECT_TRUE(parsed.errors.empty()) << xml;
+  DetectedPort port{
+      .port = *Port::from(number), .addresses = {IpAddress::v4({0, 0, 0, 0})}, .process = {}};
+  port.process.name = process;
+  return decide(parsed.definitions.automatic, {.automatic = true}, port).state;
+}
+
+constexpr auto asks =
+    "<forwards>\n"
+    "  <auto>\n"
+    "    <rule action=\"ask\"/>\n"
+    "  </auto>\n"
+    "</forwards>";
+
+TEST(Allow, OfAPortGoesInFront) {
+  EXPECT_EQ(state_of(asks, 3000, "node"), DetectedState::asking);
+  const std::string after = allowed(asks);
+  EXPECT_EQ(after,
+            "<forwards>\n"
+            "  <auto>\n"
+            "    <rule guest-port=\"3000\" marked=\"yes\"/>\n"
+            "    <rule action=\"ask\"/>\n"
+            "  </auto>\n"
+            "</forwards>");
+  EXPECT_EQ(state_of(after, 3000, "node"), DetectedState::forwarded);
+  EXPECT_EQ(state_of(after, 3001, "node"), DetectedState::asking);
+  EXPECT_EQ(allowed(after), after);
+}
+
+TEST(Allow, OfAProcessIsOfThatProcessAlone) {
+  const std::string after = allowed(asks, "3000", "node");
+  EXPECT_THAT(after, HasSubstr("<rule process=\"node\" marked=\"yes\"/>"));
+  EXPECT_EQ(state_of(after, 4000, "node"), DetectedState::forwarded);
+  EXPECT_EQ(state_of(after, 3000, "nodes"), DetectedState::asking);
+  EXPECT_EQ(allowed(after, "3000", "node"), after);
+  // A guest names its processes as it likes.
+  const std::string any = allowed(asks, "3000", "*");
+  EXPECT_EQ(state_of(any, 3000, "*"), DetectedState::forwarded);
+  EXPECT_EQ(state_of(any, 3000, "node"), DetectedState::asking);
+  for (const char* name : {"[a]", "a?c", "\\", "a\\*", "\"><rule/>"}) {
+    const std::string strange = allowed(asks, "3000", name);
+    EXPECT_EQ(state_of(strange, 3000, name), DetectedState::forwarded) << strange;
+    EXPECT_EQ(state_of(strange, 3000, "abc"), DetectedState::asking) << strange;
+    EXPECT_EQ(state_of(strange, 3000, "a"), DetectedState::asking) << strange;
+  }
+}
+
+TEST(Allow, KeepsWhatTheAskingRuleSays) {
+  const AutoRule asking{.action = RuleAction::ask,
+                        .guest_port = ports("8000-8009"),
+                        .process = "n*",
+                        .host = ports("18000-18009"),
+                        .label = "web",
+                        .open = true};
+  EXPECT_THAT(allowed("", "8003", "", &asking),
+              HasSubstr("<rule guest-port=\"8003\" host-port=\"18003\" label=\"web\" open=\"yes\" "
+                        "marked=\"yes\"/>"));
+  // The process is let through where it was asked about, and nowhere else.
+  EXPECT_THAT(allowed("", "8003", "node", &asking),
+              HasSubstr("<rule guest-port=\"8000-8009\" process=\"node\" "
+                        "host-port=\"18000-18009\" label=\"web\" open=\"yes\" marked=\"yes\"/>"));
+}
+
+TEST(Allow, AndBlockOfAPortEndEachOther) {
+  const std::string both = blocked(allowed(asks));
+  EXPECT_EQ(state_of(both, 3000, ""), DetectedState::blocked);
+  EXPECT_EQ(unblocked(both), asks);
+  EXPECT_EQ(allowed(both), allowed(asks));
+  const std::string range = allowed(blocked(asks, "3000-3009"), "3004");
+  EXPECT_EQ(state_of(range, 3004, ""), DetectedState::forwarded);
+  EXPECT_EQ(state_of(range, 3005, ""), DetectedState::blocked);
+  // However often, the rules do not grow.
+  std::string xml = asks;
+  for (int round = 0; round < 50; ++round)
+    xml = blocked(allowed(blocked(allowed(xml, "3001"), "3000"), "3000"), "3001");
+  EXPECT_EQ(parse_definitions(xml).definitions.automatic->rules.size(), 3u) << xml;
+}
+
+TEST(Allow, OfAProcessLeavesBlocks) {
+  const std::string after = allowed(blocked(asks, "5432"), "3000", "node");
+  EXPECT_EQ(state_of(after, 5432, "node"), DetectedState::blocked);
+  EXPECT_EQ(state_of(after, 3000, "node"), DetectedState::forwarded);
+  EXPECT_EQ(state_of(blocked(after, "3000"), 3000, "node"), DetectedState::blocked);
+  EXPECT_EQ(state_of(allowed(blocked(asks), "3000", "node"), 3000, "node"),
+            DetectedState::forwarded);
+}
+
+TEST(Allow, IsRefusedPastTheMostRules) {
+  std::string xml = "<forwards><auto>";
+  for (std::size_t count = 0; count < DefinitionLimits::rules; ++count)
+    xml += "<rule action=\"ignore\"/>";
+  xml += "</auto></forwards>";
+  EXPECT_THAT(allowed(xml), HasSubstr("the most there can be"));
+  EXPECT_THAT(allowed("<forwards"), HasSubstr("cannot be edited"));
+}
+
 std::string switched(std::string_view xml, AutoMode mode) {
   return done(with_automatic(xml, mode));
 }

@@ -69,5 +69,13 @@ TEST(Glob, TakesNoMoreThanTheProductOfTheLengths) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
 }
 
+TEST(Glob, LiteralMatchesItselfAlone) {
+  for (const char* text : {"node", "*", "a?b", "[a-z]", "\\", "\\*", "[!a]*\\"}) {
+    EXPECT_TRUE(glob_matches(literal_glob(text), text)) << text;
+    for (const char* other : {"", "n", "a", "axb", "nodes", "\\\\"})
+      EXPECT_FALSE(glob_matches(literal_glob(text), other)) << text << ' ' << other;
+  }
+}
+
 }  // namespace
 }  // namespace vf

@@ -148,6 +148,13 @@ class FakeController final : public Controller {
     asked.push_back({uuid, {}, "unblock " + port_words(protocol, ports), scope, false});
     done(switched);
   }
+  void allow(const std::string& uuid, Protocol protocol, PortRange ports,
+             const std::string& process, EditScope scope,
+             std::function<void(Result<void>)> done) override {
+    asked.push_back(
+        {uuid, {}, "allow " + port_words(protocol, ports) + ' ' + process, scope, false});
+    done(switched);
+  }
   void set_automatic(const std::string& uuid, AutoMode mode, EditScope scope,
                      std::function<void(Result<void>)> done) override {
     asked.push_back({uuid, {}, "auto " + std::string(text(mode)), scope, false});

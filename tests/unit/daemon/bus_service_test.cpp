@@ -290,7 +290,15 @@ TEST_F(BusPeer, BlocksUnblocksAndSwitches) {
   EXPECT_TRUE(controller.asked[1].scope.live);
   EXPECT_EQ(controller.asked[2].forward, "auto policy");
   EXPECT_TRUE(controller.asked[2].scope.config);
+  EXPECT_EQ(ask("Allow", "('tcp', '3000', @a{sv} {})").error, "");
+  EXPECT_EQ(ask("Allow", "('tcp', '3000', {'process': <'node'>, 'config': <true>})").error, "");
+  EXPECT_EQ(controller.asked[3].forward, "allow tcp 3000 ");
+  EXPECT_EQ(controller.asked[4].forward, "allow tcp 3000 node");
+  EXPECT_TRUE(controller.asked[4].scope.config);
   const std::string invalid = "org.virtforward1.Error.InvalidArgument";
+  EXPECT_EQ(ask("Allow", "('tcp', '3000', {'process': <true>})").error, invalid);
+  EXPECT_EQ(ask("Allow", "('tcp', '3000', {'drain': <true>})").error, invalid);
+  EXPECT_EQ(ask("Block", "('tcp', '3000', {'process': <'node'>})").error, invalid);
   EXPECT_EQ(ask("Block", "('sctp', '3000', @a{sv} {})").error, invalid);
   EXPECT_EQ(ask("Block", "('tcp', '0', @a{sv} {})").error, invalid);
   EXPECT_EQ(ask("Block", "('tcp', '1', {'drain': <true>})").error, invalid);
