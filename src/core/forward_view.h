@@ -71,6 +71,7 @@ struct ForwardCounters {
   // Since the forward began; absent where some of its connections went past the relay.
   std::optional<std::uint64_t> bytes_in = 0;   // from clients to the guest
   std::optional<std::uint64_t> bytes_out = 0;  // from the guest to clients
+  friend bool operator==(const ForwardCounters&, const ForwardCounters&) = default;
 };
 
 // A port that a guest has open, and what became of it: see DetectedPort. Names and texts are the

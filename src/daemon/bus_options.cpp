@@ -17,7 +17,7 @@ Unexpected invalid(std::string message) {
 
 }  // namespace
 
-Result<EditOptions> parse_edit_options(GVariant* options, Drain drain) {
+Result<EditOptions> parse_edit_options(GVariant* options, Also also) {
   EditOptions parsed;
   GVariantIter iter;
   g_variant_iter_init(&iter, options);
@@ -29,11 +29,14 @@ Result<EditOptions> parse_edit_options(GVariant* options, Drain drain) {
     bool* const wanted = name == "live"                               ? &parsed.scope.live
                          : name == "config"                           ? &parsed.scope.config
                          : name == "persistent"                       ? &parsed.scope.persistent
-                         : name == "drain" && drain == Drain::allowed ? &parsed.drain
+                         : name == "drain" && also == Also::drain     ? &parsed.drain
+                         : name == "dry-run" && also == Also::dry_run ? &parsed.dry_run
                                                                       : nullptr;
     if (!wanted)
       return invalid("option \"" + printable(name) + "\" is unknown; known are live, config, " +
-                     (drain == Drain::allowed ? "persistent, drain" : "persistent"));
+                     (also == Also::drain     ? "persistent, drain"
+                      : also == Also::dry_run ? "persistent, dry-run"
+                                              : "persistent"));
     if (!g_variant_is_of_type(value.get(), G_VARIANT_TYPE_BOOLEAN))
       return invalid("option \"" + name + "\" is a boolean (b), not " +
                      g_variant_get_type_string(value.get()));

@@ -14,12 +14,14 @@ namespace vf {
 struct EditOptions {
   EditScope scope;
   bool drain = false;
+  bool dry_run = false;
 };
 
-enum class Drain { refused, allowed };
+// The option that a method knows beside the scope.
+enum class Also { nothing, drain, dry_run };
 
 // `options` is an a{sv}. InvalidArgument.
-Result<EditOptions> parse_edit_options(GVariant* options, Drain drain);
+Result<EditOptions> parse_edit_options(GVariant* options, Also also);
 
 // `attributes` is an a{ss}. InvalidArgument when there are more than a definition can have; what
 // they mean is checked where definitions are.
