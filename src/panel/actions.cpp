@@ -204,6 +204,17 @@ void edit(Panel& panel, GVariant* target) {
   show_edit_dialog(panel, *row);
 }
 
+// Made when it is asked for: GTK 4.8 ends the program when an accessibility client asks for a
+// window that has just closed, and the last there is has never been shown.
+void shortcuts(Panel& panel, GVariant*) {
+  GtkBuilder* builder = gtk_builder_new_from_resource("/org/virtforward1/Panel/ui/help-overlay.ui");
+  auto* window = GTK_WINDOW(gtk_builder_get_object(builder, "help_overlay"));
+  gtk_window_set_transient_for(window, GTK_WINDOW(panel.window()));
+  gtk_window_set_destroy_with_parent(window, TRUE);
+  gtk_window_present(window);
+  g_object_unref(builder);
+}
+
 struct Entry {
   const char* name;
   const char* type;  // of the target; null: none
@@ -220,6 +231,7 @@ constexpr Entry entries[] = {
     {"forward", "s", forward},
     {"add", "s", add},
     {"automatic", "(sb)", set_automatic},
+    {"shortcuts", nullptr, shortcuts},
     {"retry", nullptr, [](Panel& panel, GVariant*) { panel.retry(); }},
     {"close", nullptr,
      [](Panel& panel, GVariant*) { gtk_window_close(GTK_WINDOW(panel.window())); }},
@@ -255,6 +267,7 @@ void add_accelerators(GtkApplication* application) {
   keys("win.remove::", "Delete");
   keys("win.add::", "<Primary>n");
   keys("win.search", "<Primary>f");
+  keys("win.shortcuts", "<Primary>question");
   keys("win.close", "<Primary>w");
   keys("app.quit", "<Primary>q");
 }

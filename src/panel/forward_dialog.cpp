@@ -108,6 +108,8 @@ class Asking {
     forward_ = forward;
     gtk_window_set_title(GTK_WINDOW(dialog_), _("Edit Forward"));
     gtk_button_set_label(dialog_->accept, _("_Save"));
+    gtk_accessible_update_property(GTK_ACCESSIBLE(dialog_->accept), GTK_ACCESSIBLE_PROPERTY_LABEL,
+                                   _("Save"), -1);
     gtk_widget_set_sensitive(GTK_WIDGET(dialog_->machine), FALSE);
     gtk_widget_set_visible(GTK_WIDGET(dialog_->span), FALSE);
   }

@@ -93,13 +93,13 @@ class Builder {
              std::tie(b.second->host_port, b.second->guest_port, b.second->id);
     });
     for (const auto& [forward_path, forward] : content.forwards) {
-      if (!whole && !finds(search_, *forward)) continue;
       ForwardRow row{*forward, {}, {}, domain.persistent};
       if (const auto port = content.port_of_forward.find(forward->id);
           port != content.port_of_forward.end()) {
         row.bound = port->second->addresses;
         if (!row.forward.process) row.forward.process = port->second->process;
       }
+      if (!whole && !finds(search_, row.forward)) continue;
       if (const auto counted = inventory_.counters.find(forward_path);
           counted != inventory_.counters.end())
         row.counters = counted->second;

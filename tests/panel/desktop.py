@@ -28,6 +28,13 @@ def is_showing(node):
     return node.get_state_set().contains(Atspi.StateType.VISIBLE)
 
 
+def actions(node):
+    try:
+        return Atspi.Action.get_n_actions(node)
+    except GLib.Error:
+        return 0
+
+
 def walk(node, depth=0):
     yield node
     if depth < 40:
@@ -150,11 +157,12 @@ class Panel:
         """The row of the list that says this."""
         return self.wait(Role.LIST_ITEM, part=part)
 
-    def inside(self, node, name, *roles):
+    @staticmethod
+    def inside(node, name):
+        """What can be pressed in there under this name."""
         def found():
             node.clear_cache()
-            return next((one for one in walk(node)
-                         if one.get_name() == name and (not roles or one.get_role() in roles)), None)
+            return next((one for one in walk(node) if one.get_name() == name and actions(one) > 0), None)
         return until(found, f"{name} in {node.get_name()}")
 
     def focused(self):

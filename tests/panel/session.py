@@ -16,7 +16,7 @@ def until(condition, what, deadline=20.0):
             return value
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline} s: {what}")
-        time.sleep(0.03)
+        time.sleep(0.1)
 
 
 class Session:

@@ -104,9 +104,9 @@ class PanelRowList : public testing::Test {
   PanelRowList() {
     g_signal_connect(
         list.model(), "items-changed",
-        G_CALLBACK(+[](GListModel*, guint, guint removed, guint added, PanelRowList* self) {
-          self->removed += removed;
-          self->added += added;
+        G_CALLBACK(+[](GListModel*, guint, guint gone, guint come, PanelRowList* self) {
+          self->removed += gone;
+          self->added += come;
         }),
         this);
   }
