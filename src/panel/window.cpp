@@ -119,7 +119,6 @@ void vf_window_toast(VfWindow* window, const std::string& text) {
   gchar* escaped = g_markup_escape_text(text.c_str(), -1);
   adw_toast_set_title(toast, escaped);
   g_free(escaped);
-  adw_toast_set_timeout(toast, 3);
   adw_toast_overlay_add_toast(window->toasts, toast);
 }
 

@@ -13,7 +13,10 @@ from session import until  # noqa: E402
 
 PANEL = f"{BUILD}/src/panel/virt-forward-panel"
 PICTURES = os.environ.get("VF_PICTURES", f"{BUILD}/tests/panel/pictures")
+LISTS = ("Forwards", "Weiterleitungen")
 Role = Atspi.Role
+# A machine with other things to do is no panel that hangs.
+Atspi.set_timeout(20000, 20000)
 
 
 def children(node):
@@ -40,6 +43,18 @@ def walk(node, depth=0):
     if depth < 40:
         for child in children(node):
             yield from walk(child, depth + 1)
+
+
+def outline(node, rows):
+    """The same without what is in the rows of the panel's list, each of which is a question to the panel; and without the
+    rows where they are not looked for."""
+    yield node
+    if node.get_role() == Role.LIST and node.get_name() in LISTS:
+        if rows:
+            yield from children(node)
+        return
+    for child in children(node):
+        yield from outline(child, rows)
 
 
 def xdotool(*words):
@@ -103,19 +118,21 @@ class Panel:
                 pass
         return None
 
-    def nodes(self):
+    def nodes(self, way=walk):
         application = self.application()
         if not application:
             return
         application.clear_cache()
         try:
-            yield from (node for node in walk(application))
+            yield from way(application)
         except GLib.Error:
             return  # it changed meanwhile; who looks will look again
 
     def find(self, *roles, name=None, part=None, showing=True):
         """The first such node, or None."""
-        for node in self.nodes():
+        # The menu of a row is in the row.
+        way = walk if Role.MENU_ITEM in roles else lambda application: outline(application, Role.LIST_ITEM in roles)
+        for node in self.nodes(way):
             try:
                 if roles and node.get_role() not in roles:
                     continue
@@ -167,7 +184,7 @@ class Panel:
 
     def focused(self):
         """What the keyboard is at."""
-        for node in self.nodes():
+        for node in self.nodes(lambda application: outline(application, True)):
             try:
                 if node.get_state_set().contains(Atspi.StateType.FOCUSED):
                     return node

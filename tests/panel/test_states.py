@@ -59,7 +59,7 @@ def test_a_daemon_that_does_not_answer():
             panel.wait(Role.LABEL, name="The Daemon Does Not Answer", deadline=30)
             panel.picture("no-answer")
             daemon.signal(signal.SIGCONT)
-            panel.press(panel.wait(Role.PUSH_BUTTON, name="Try Again"))
+            panel.press(panel.wait(Role.PUSH_BUTTON, part="Try Again"))
             panel.row("Web shop")
 
 

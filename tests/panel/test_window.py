@@ -153,10 +153,10 @@ def test_adds_with_the_keyboard(panel, daemon):
     panel.wait(Role.LABEL, name="Port 18443 of this host is free.")
     assert listed(daemon, 8443) is None, "nothing is made before it is asked for"
     key("Return")
+    panel.wait(Role.LABEL, name="Port 18443 of this host is forwarded")
     panel.row("localhost:18443")
     assert listed(daemon, 8443)["host"]["port"] == 18443
     assert metadata(daemon, 8443) == (True, False), "this run is the default"
-    panel.wait(Role.LABEL, name="Port 18443 of this host is forwarded")
 
 
 def test_says_what_is_wrong_while_it_is_typed(panel, daemon):
@@ -183,7 +183,7 @@ def test_edits_and_keeps_what_it_does_not_show(panel, daemon):
     type_into(panel, LABEL, "Database")
     type_into(panel, HOST_PORT, "15433")
     panel.wait(Role.LABEL, name="Port 15433 of this host is free.")
-    panel.press(panel.wait(Role.PUSH_BUTTON, name="Save"))
+    key("Return")
     panel.row("Database")
     assert listed(daemon, 5432)["host"]["port"] == 15433
     assert metadata(daemon, 5432) == (True, True), "where it was"
