@@ -203,6 +203,9 @@ class Panel:
         for _ in range(12):
             if at(lambda node: node.get_role() == Role.LIST_ITEM):
                 break
+            key("Down")  # from a button of a row to a row
+            if at(lambda node: node.get_role() == Role.LIST_ITEM):
+                break
             key("Tab")
         key("Home")
         for _ in range(40):
