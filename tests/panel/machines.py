@@ -54,7 +54,7 @@ class Daemon:
                  "--policy-directory", "/run/panel/policy", "--agent-directory", "/run/panel/agents", "--bus", "none",
                  "--relay", f"{BUILD}/src/relay/virt-forward-relay", "--relay-user", "", "--ssh", ""],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(lambda: self.cli("list", "--json", check=False).returncode == 0, "the daemon answers")
+        until(lambda: self.cli("list", "--json", check=False).returncode == 0, "the daemon answers", 60)
         return self
 
     def __exit__(self, *_):

@@ -15,7 +15,8 @@ SHOP = """<vf:forward guest-port="80" host-port="8080" label="Web shop"/>
   <vf:forward guest-port="22" host-port="2222" name="ssh"/><vf:auto enabled="yes"/>"""
 BUILD = '<vf:forward guest-port="8000" host-port="8000" label="Artifacts"/>'
 
-with Guest("shop") as shop, Daemon(machine("shop", SHOP), machine("build-01", BUILD)) as daemon:
+with Guest("shop") as shop, Guest("build-01") as build, Daemon(machine("shop", SHOP), machine("build-01", BUILD)) as daemon:
+    build.serve("caddy", 8000)
     shop.serve("nginx", 80)
     shop.serve("sshd", 22)
     shop.serve("node", 3000, "127.0.0.1")

@@ -74,6 +74,20 @@ def test_not_allowed():
         shutil.copy("/run/panel/nobody/not-allowed.png", PICTURES)
 
 
+def test_a_thousand_forwards_are_a_screenful_of_widgets():
+    """More rows make no more widgets."""
+    many = '<vf:forward guest-port="1000-1999" host-port="20000-20999"/>'
+    with Daemon(machine("many", many)), Panel() as panel:
+        panel.select("localhost:20001")
+        key("End")
+        panel.row("localhost:20999")
+        panel.picture("thousand")
+        shown = [node for node in panel.nodes() if node.get_role() == Role.LIST_ITEM]
+        assert len(shown) < 300
+        key("Home")
+        panel.row("Virtual machine many")
+
+
 @pytest.fixture(scope="module")
 def shown():
     forwards = f'<vf:forward guest-port="5432" host-port="15432" label="{LONG_LABEL}"/>' + SHOP
@@ -101,17 +115,3 @@ def test_looks(shown, name, environment, said):
         panel.row("systemd-resolve")
         until(lambda: "· 0 " in panel.row("Web shop").get_name(), "counters are there")
         panel.picture(name)
-
-
-def test_a_thousand_forwards_are_a_screenful_of_widgets():
-    """More rows make no more widgets."""
-    many = '<vf:forward guest-port="1000-1999" host-port="20000-20999"/>'
-    with Daemon(machine("many", many)), Panel() as panel:
-        panel.select("localhost:20001")
-        key("End")
-        panel.row("localhost:20999")
-        panel.picture("thousand")
-        shown = [node for node in panel.nodes() if node.get_role() == Role.LIST_ITEM]
-        assert len(shown) < 300
-        key("Home")
-        panel.row("Virtual machine many")
