@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from desktop import PICTURES, Panel, Role, key
+from desktop import PICTURES, Panel, Role
 from machines import OFF, Daemon, Guest, machine
 from session import until
 
@@ -72,20 +72,6 @@ def test_not_allowed():
                        env=dict(os.environ, VF_PICTURES="/run/panel/nobody"))
         os.makedirs(PICTURES, exist_ok=True)
         shutil.copy("/run/panel/nobody/not-allowed.png", PICTURES)
-
-
-def test_a_thousand_forwards_are_a_screenful_of_widgets():
-    """More rows make no more widgets."""
-    many = '<vf:forward guest-port="1000-1999" host-port="20000-20999"/>'
-    with Daemon(machine("many", many)), Panel() as panel:
-        panel.select("localhost:20001")
-        key("End")
-        panel.row("localhost:20999")
-        panel.picture("thousand")
-        shown = [node for node in panel.nodes() if node.get_role() == Role.LIST_ITEM]
-        assert len(shown) < 300
-        key("Home")
-        panel.row("Virtual machine many")
 
 
 @pytest.fixture(scope="module")
