@@ -8,7 +8,7 @@ _virt_forward_candidates() {
     '') echo "$global --version"; virt-forward __complete verbs 2>/dev/null ;;
     add) echo "$global --name --label --host-address --guest-address --protocol --transport" \
         "--offload --on-busy --scheme --proxy-protocol --idle-timeout --max-connections" \
-        "--required --disabled --live --config --persistent --wait --timeout" ;;
+        "--required --disabled --live --config --persistent --dry-run --wait --timeout" ;;
     remove) echo "$global --all --drain --live --config --persistent" ;;
     list | watch) echo "$global --all" ;;
     url) echo "$global --copy --open" ;;

@@ -105,6 +105,7 @@ complete -c virt-forward -n '__vf_verb add' -l idle-timeout -x -d 'End idle conn
 complete -c virt-forward -n '__vf_verb add' -l max-connections -x -d 'Refuse connections past this number'
 complete -c virt-forward -n '__vf_verb add' -l required -d 'Refuse to start the domain without it'
 complete -c virt-forward -n '__vf_verb add' -l disabled -d 'Define it only'
+complete -c virt-forward -n '__vf_verb add' -s n -l dry-run -d 'Only print the port that it would get'
 complete -c virt-forward -n '__vf_verb add' -l wait -d 'Wait until the guest can be reached'
 complete -c virt-forward -n '__vf_verb add' -l timeout -x -d 'Give up waiting'
 complete -c virt-forward -n '__vf_verb remove' -l all -d 'Remove every forward'

@@ -121,6 +121,25 @@ void print_ports(const Daemon& daemon, const std::vector<AddedForward>& added) {
     if (view.live && !view.host_socket.empty()) print(printable(view.host_socket) + '\n');
 }
 
+// The objects of a dry run are not there: what they would be is all that is known of them.
+int tell_dry_run(bool json, const FoundDomain& found, const std::vector<AddedForward>& added) {
+  std::vector<CountedForward> forwards;
+  for (const AddedForward& forward : added) {
+    ForwardView view;
+    view.domain = found.domain.name;
+    view.uuid = found.domain.uuid;
+    view.host_port = forward.host_port;
+    view.requested_port = forward.requested_port;
+    if (forward.host_port && !json) print(std::to_string(forward.host_port->number()) + '\n');
+    if (forward.host_port && forward.requested_port && forward.host_port != forward.requested_port)
+      say(std::to_string(forward.requested_port->number()) + " is taken; it would get " +
+          std::to_string(forward.host_port->number()));
+    forwards.push_back({std::move(view), std::nullopt});
+  }
+  if (json) print(json_forwards(forwards));
+  return 0;
+}
+
 int run_add(const Verb& verb, Call& call) {
   AddOptions given;
   Options options(std::string(verb.parameters), std::string(verb.description));
@@ -130,6 +149,7 @@ int run_add(const Verb& verb, Call& call) {
   options.flag("required", 0, given.required, "Refuse to start the domain without this forward");
   options.flag("disabled", 0, given.disabled, "Define it, and do not serve it");
   add_scope_options(options, given.edit);
+  options.flag("dry-run", 'n', given.edit.dry_run, "Only print the port that it would get now");
   options.flag("wait", 0, given.wait, "Wait until the guest can be reached");
   options.text("timeout", 0, given.timeout, "SECONDS", "Give up waiting after this time (60)");
   std::vector<std::string> positional;
@@ -141,6 +161,9 @@ int run_add(const Verb& verb, Call& call) {
   if (!attributes) return fail(attributes.error());
   const auto timeout = timeout_of(given);
   if (!timeout) return fail(timeout.error());
+  if (given.wait && given.edit.dry_run)
+    return fail({ErrorCode::invalid_argument,
+                 "--dry-run makes nothing that --wait could wait for; leave one of them out"});
 
   const auto daemons = Daemons::open(call.globals, call.command_line);
   if (!daemons) return fail(daemons.error());
@@ -149,6 +172,7 @@ int run_add(const Verb& verb, Call& call) {
   const auto added = found->daemon->add_forward(found->path, *attributes, given.edit);
   if (!added) return fail(with_scope_hint(added.error(), found->domain));
 
+  if (given.edit.dry_run) return tell_dry_run(call.globals.json, *found, *added);
   if (!call.globals.json) print_ports(*found->daemon, *added);
   say_what_differs(*found, *spec, given.disabled, *added);
   say_if_passing(found->domain, given.edit, "gone");

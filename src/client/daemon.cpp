@@ -110,6 +110,7 @@ GVariant* options_variant(const EditFlags& options) {
   put("config", options.config);
   put("persistent", options.persistent);
   put("drain", options.drain);
+  put("dry-run", options.dry_run);
   return g_variant_builder_end(&builder);
 }
 
@@ -134,6 +135,28 @@ std::map<std::string, ForwardCounters> counters_in(GVariant* answer) {
   }
   g_variant_iter_free(iterator);
   return counters;
+}
+
+GVariant* attributes_variant(const std::vector<std::pair<std::string, std::string>>& attributes) {
+  GVariantBuilder builder;
+  g_variant_builder_init(&builder, G_VARIANT_TYPE("a{ss}"));
+  for (const auto& [name, value] : attributes)
+    g_variant_builder_add(&builder, "{ss}", name.c_str(), value.c_str());
+  return g_variant_builder_end(&builder);
+}
+
+// Of AddForward and ChangeForward.
+std::vector<AddedForward> forwards_of(GVariant* reply) {
+  std::vector<AddedForward> added;
+  GVariantIter* iterator = nullptr;
+  g_variant_get(reply, "(a(oqq))", &iterator);
+  const gchar* path = nullptr;
+  guint16 host_port = 0;
+  guint16 requested_port = 0;
+  while (g_variant_iter_next(iterator, "(&oqq)", &path, &host_port, &requested_port))
+    added.push_back({path, Port::from(host_port), Port::from(requested_port)});
+  g_variant_iter_free(iterator);
+  return added;
 }
 
 }  // namespace
@@ -262,25 +285,24 @@ Result<std::vector<AddedForward>> Daemon::add_forward(
     const std::string& domain_path,
     const std::vector<std::pair<std::string, std::string>>& attributes,
     const EditFlags& options) const {
-  GVariantBuilder builder;
-  g_variant_builder_init(&builder, G_VARIANT_TYPE("a{ss}"));
-  for (const auto& [name, value] : attributes)
-    g_variant_builder_add(&builder, "{ss}", name.c_str(), value.c_str());
   auto reply = call(
       domain_path, domain_interface, "AddForward",
-      g_variant_new("(@a{ss}@a{sv})", g_variant_builder_end(&builder), options_variant(options)),
+      g_variant_new("(@a{ss}@a{sv})", attributes_variant(attributes), options_variant(options)),
       "(a(oqq))", editing_timeout);
   if (!reply) return Unexpected(reply.error());
-  std::vector<AddedForward> added;
-  GVariantIter* iterator = nullptr;
-  g_variant_get(reply->get(), "(a(oqq))", &iterator);
-  const gchar* path = nullptr;
-  guint16 host_port = 0;
-  guint16 requested_port = 0;
-  while (g_variant_iter_next(iterator, "(&oqq)", &path, &host_port, &requested_port))
-    added.push_back({path, Port::from(host_port), Port::from(requested_port)});
-  g_variant_iter_free(iterator);
-  return added;
+  return forwards_of(reply->get());
+}
+
+Result<std::vector<AddedForward>> Daemon::change_forward(
+    const std::string& domain_path, const std::string& forward,
+    const std::vector<std::pair<std::string, std::string>>& attributes,
+    const EditFlags& options) const {
+  auto reply = call(domain_path, domain_interface, "ChangeForward",
+                    g_variant_new("(s@a{ss}@a{sv})", forward.c_str(),
+                                  attributes_variant(attributes), options_variant(options)),
+                    "(a(oqq))", editing_timeout);
+  if (!reply) return Unexpected(reply.error());
+  return forwards_of(reply->get());
 }
 
 Result<void> Daemon::remove_forward(const std::string& domain_path, const std::string& forward,

@@ -3,7 +3,8 @@
 // A connection to one daemon. Calls wait for their answer, at most `reading_timeout` (edits, which
 // may ask the user for a password, and what needs libvirt while the daemon first connects to it,
 // longer); a daemon that does not answer is ErrorCode::no_daemon.
-// Errors of the daemon keep their code and text. One thread.
+// Errors of the daemon keep their code and text. Signals arrive in the thread-default main context
+// of connect(); the calls of a const Daemon may be made by any number of threads.
 
 #pragma once
 
@@ -34,7 +35,8 @@ struct EditFlags {
   bool live = false;
   bool config = false;
   bool persistent = false;
-  bool drain = false;  // removal: connections may end by themselves
+  bool drain = false;    // removal: connections may end by themselves
+  bool dry_run = false;  // addition: only answer what it would do
 };
 
 // A forward that AddForward made.
@@ -79,6 +81,11 @@ class Daemon {
   Result<Properties> properties(const std::string& path, const char* interface) const;
   Result<std::vector<AddedForward>> add_forward(
       const std::string& domain_path,
+      const std::vector<std::pair<std::string, std::string>>& attributes,
+      const EditFlags& options) const;
+  // An empty value takes the attribute away.
+  Result<std::vector<AddedForward>> change_forward(
+      const std::string& domain_path, const std::string& forward,
       const std::vector<std::pair<std::string, std::string>>& attributes,
       const EditFlags& options) const;
   Result<void> remove_forward(const std::string& domain_path, const std::string& forward,

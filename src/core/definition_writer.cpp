@@ -2,6 +2,8 @@
 
 #include <libxml/tree.h>
 
+#include <algorithm>
+
 #include "base/printable.h"
 #include "core/definition_reader.h"
 #include "core/definition_schema.h"
@@ -92,6 +94,46 @@ Result<std::string> with_forward_removed(std::string_view xml, std::string_view 
     return Unexpected(ErrorCode::no_such_forward,
                       "the metadata has no forward \"" + printable(identity, 160) + '"');
   return written(root);
+}
+
+Result<ChangedForward> with_forward_changed(
+    std::string_view xml, std::string_view identity,
+    const std::vector<std::pair<std::string, std::string>>& attributes) {
+  auto document = editable(xml);
+  if (!document) return Unexpected(std::move(document).error());
+  xmlNode* root = document->root();
+
+  xmlNode* element = nullptr;
+  for (xmlNode* child = root->children; child && !element; child = child->next)
+    if (is_forward(child) && identity_of(child) == identity) element = child;
+  if (!element)
+    return Unexpected(ErrorCode::no_such_forward,
+                      "the metadata has no forward \"" + printable(identity, 160) + '"');
+  std::vector<std::pair<std::string, std::string>> result;
+  for (const auto& [name, value] : attributes)
+    if (!value.empty()) result.emplace_back(name, value);
+  for (const RawAttribute& kept : raw_element(element).attributes) {
+    const bool given = std::ranges::any_of(
+        attributes, [&](const auto& attribute) { return attribute.first == kept.name; });
+    if (!given) result.emplace_back(kept.name, kept.value);
+  }
+  auto forward = parse_forward(result);
+  if (!forward) return Unexpected(std::move(forward).error());
+  for (xmlNode* child = root->children; child; child = child->next)
+    if (child != element && is_forward(child) && identity_of(child) == forward->identity())
+      return Unexpected(ErrorCode::invalid_argument,
+                        "there is a forward \"" + printable(forward->identity(), 160) +
+                            "\" already, in line " + std::to_string(document->line(child)) +
+                            " of the metadata");
+  for (const auto& [name, value] : attributes) {
+    if (value.empty())
+      xmlUnsetProp(element, xml_text(name.c_str()));
+    else
+      xmlSetProp(element, xml_text(name.c_str()), xml_text(value.c_str()));
+  }
+  auto text = written(root);
+  if (!text) return Unexpected(std::move(text).error());
+  return ChangedForward{*std::move(text), *std::move(forward)};
 }
 
 std::string write_definitions(const Definitions& definitions) {

@@ -60,6 +60,17 @@ Result<std::string> with_forward_added(std::string_view xml, const ForwardDefini
 // can go. NoSuchForward when no forward has that identity.
 Result<std::string> with_forward_removed(std::string_view xml, std::string_view identity);
 
+// Sets attributes of the forward of that identity; an empty value takes one away. `forward` is what
+// it is then. NoSuchForward as above; InvalidArgument as parse_forward() has it, and when another
+// forward has the new identity.
+struct ChangedForward {
+  std::string xml;
+  ForwardDefinition forward;
+};
+Result<ChangedForward> with_forward_changed(
+    std::string_view xml, std::string_view identity,
+    const std::vector<std::pair<std::string, std::string>>& attributes);
+
 // Blocks the ports by a marked rule in front of all others, and takes ports out of such rules
 // again; neither switches automatic forwarding on or off. The text itself where there is nothing to
 // change. InvalidArgument as above, and for more rules than a document may have. A block takes away

@@ -75,6 +75,7 @@ struct ForwardCounters {
   // or were refused.
   std::optional<std::uint64_t> accepted = {};
   std::optional<std::uint64_t> failures = {};
+  friend bool operator==(const ForwardCounters&, const ForwardCounters&) = default;
 };
 
 // A port that a guest has open, and what became of it: see DetectedPort. Names and texts are the

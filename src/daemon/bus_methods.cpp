@@ -118,6 +118,7 @@ const BusMethods::Row* BusMethods::row(const std::string& interface, const std::
       {properties_interface, "Get", BusAction::read, &BusMethods::get_property},
       {properties_interface, "GetAll", BusAction::read, &BusMethods::get_properties},
       {domain_interface, "AddForward", BusAction::add, &BusMethods::add_forward},
+      {domain_interface, "ChangeForward", BusAction::add, &BusMethods::change_forward},
       {domain_interface, "RemoveForward", BusAction::remove, &BusMethods::remove_forward},
       {domain_interface, "Block", BusAction::remove, &BusMethods::block},
       {domain_interface, "Unblock", BusAction::add, &BusMethods::unblock},
@@ -267,7 +268,7 @@ void BusMethods::add_forward(const Call& call) {
   if (!domain) return;
   const auto attributes = adopt(g_variant_get_child_value(call->parameters(), 0));
   const auto given = adopt(g_variant_get_child_value(call->parameters(), 1));
-  const auto options = parse_edit_options(given.get(), OwnOption::none);
+  const auto options = parse_edit_options(given.get(), OwnOption::dry_run);
   if (!options) {
     call->fail(options.error());
     return;
@@ -277,7 +278,34 @@ void BusMethods::add_forward(const Call& call) {
     call->fail(parsed.error());
     return;
   }
-  const auto done = [call, self = std::weak_ptr(self_)](Result<std::vector<ForwardView>> added) {
+  const auto ask = options->dry_run ? &Controller::try_forward : &Controller::add_forward;
+  (controller_.*ask)(std::string(domain->uuid), *parsed, options->scope, forwards_answer_of(call));
+}
+
+void BusMethods::change_forward(const Call& call) {
+  const DomainView* domain = domain_of(call);
+  if (!domain) return;
+  const gchar* forward = nullptr;
+  g_variant_get_child(call->parameters(), 0, "&s", &forward);
+  const auto attributes = adopt(g_variant_get_child_value(call->parameters(), 1));
+  const auto given = adopt(g_variant_get_child_value(call->parameters(), 2));
+  const auto options = parse_edit_options(given.get(), OwnOption::none);
+  if (!options) {
+    call->fail(options.error());
+    return;
+  }
+  const auto parsed = parse_attributes(attributes.get());
+  if (!parsed) {
+    call->fail(parsed.error());
+    return;
+  }
+  controller_.change_forward(std::string(domain->uuid), forward, *parsed, options->scope,
+                             forwards_answer_of(call));
+}
+
+std::function<void(Result<std::vector<ForwardView>>)> BusMethods::forwards_answer_of(
+    const Call& call) {
+  return [call, self = std::weak_ptr(self_)](Result<std::vector<ForwardView>> added) {
     if (const auto alive = self.lock()) (*alive)->before_answer_();
     if (!added) {
       call->fail(added.error());
@@ -291,7 +319,6 @@ void BusMethods::add_forward(const Call& call) {
                             forward.requested_port ? forward.requested_port->number() : 0);
     call->answer(g_variant_new("(a(oqq))", &list));
   };
-  controller_.add_forward(std::string(domain->uuid), *parsed, options->scope, done);
 }
 
 void BusMethods::remove(const Call& call, const std::string& uuid, const std::string& forward,
@@ -377,7 +404,7 @@ void BusMethods::metadata(const Call& call) {
   const DomainView* domain = domain_of(call);
   if (!domain) return;
   const auto given = adopt(g_variant_get_child_value(call->parameters(), 0));
-  const auto options = parse_edit_options(given.get(), Drain::refused);
+  const auto options = parse_edit_options(given.get(), OwnOption::none);
   if (!options) {
     call->fail(options.error());
     return;

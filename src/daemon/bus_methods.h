@@ -40,6 +40,8 @@ class BusMethods {
   void get_property(const Call& call);
   void get_properties(const Call& call);
   void add_forward(const Call& call);
+  void change_forward(const Call& call);
+  std::function<void(Result<std::vector<ForwardView>>)> forwards_answer_of(const Call& call);
   void remove_forward(const Call& call);
   void remove_this_forward(const Call& call);
   void block(const Call& call);

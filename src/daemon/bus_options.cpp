@@ -33,16 +33,18 @@ Result<EditOptions> parse_edit_options(GVariant* options, OwnOption own) {
       parsed.process = g_variant_get_string(value.get(), nullptr);
       continue;
     }
-    bool* const wanted = name == "live"                               ? &parsed.scope.live
-                         : name == "config"                           ? &parsed.scope.config
-                         : name == "persistent"                       ? &parsed.scope.persistent
-                         : name == "drain" && own == OwnOption::drain ? &parsed.drain
-                                                                      : nullptr;
+    bool* const wanted = name == "live"                                   ? &parsed.scope.live
+                         : name == "config"                               ? &parsed.scope.config
+                         : name == "persistent"                           ? &parsed.scope.persistent
+                         : name == "drain" && own == OwnOption::drain     ? &parsed.drain
+                         : name == "dry-run" && own == OwnOption::dry_run ? &parsed.dry_run
+                                                                          : nullptr;
     if (!wanted)
       return invalid("option \"" + printable(name) +
                      "\" is unknown; known are live, config, persistent" +
                      (own == OwnOption::drain     ? ", drain"
                       : own == OwnOption::process ? ", process"
+                      : own == OwnOption::dry_run ? ", dry-run"
                                                   : ""));
     if (!g_variant_is_of_type(value.get(), G_VARIANT_TYPE_BOOLEAN))
       return invalid("option \"" + name + "\" is a boolean (b), not " +

@@ -14,11 +14,12 @@ namespace vf {
 struct EditOptions {
   EditScope scope;
   bool drain = false;
+  bool dry_run = false;
   std::string process;
 };
 
 // The option that a method knows besides live, config and persistent.
-enum class OwnOption { none, drain, process };
+enum class OwnOption { none, drain, dry_run, process };
 
 // `options` is an a{sv}. InvalidArgument.
 Result<EditOptions> parse_edit_options(GVariant* options, OwnOption own);

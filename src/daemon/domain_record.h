@@ -117,6 +117,9 @@ class DomainRecord {
   std::vector<DesiredForward> desired(Ways ways, const Policy& policy) const;
   std::string key(const std::string& id) const { return snapshot_.uuid + '/' + id; }
 
+  // Why the transport that the forward asks for by name can never be, in words; empty where it can.
+  std::string impossible(const SingleForward& forward, Ways ways, const Policy& policy) const;
+
   DomainView view(const Policy& policy) const;
   // The rule that asks about this port, of a process of that name where one is given.
   std::optional<AutoRule> asking_rule(Protocol protocol, Port port,

@@ -67,6 +67,16 @@ TunnelOrder DomainRecord::tunnel_order(const TunnelTransport& way, Ways ways,
   return order;
 }
 
+std::string DomainRecord::impossible(const SingleForward& forward, Ways ways,
+                                     const Policy& policy) const {
+  if (forward.spec.transport == Transport::automatic || !snapshot_.active || !snapshot_.serving)
+    return {};
+  const RouteChoice choice = choose_route(ways, policy, reach(policy), forward.spec);
+  const bool may_come = !choice.route.empty() || choice.rejected.empty() ||
+                        choice.rejected.front().reason.code == ErrorCode::failed;
+  return may_come ? std::string() : choice.missing();
+}
+
 OffloadRequest DomainRecord::offload_request(const SingleForward& forward,
                                              const Route& route) const {
   OffloadRequest request;

@@ -31,6 +31,16 @@ Result<MetadataTarget> target_of(const DomainSnapshot& domain, EditScope scope) 
   return target;
 }
 
+// Why the host policy or this version does not serve such a forward.
+std::optional<Error> refusal(const ForwardDefinition& definition, const Policy& policy) {
+  for (const SingleForward& single : expand({definition}, policy))
+    if (single.refused && single.refused != ForwardState::disabled)
+      return Error{single.refused == ForwardState::denied ? ErrorCode::not_allowed
+                                                          : ErrorCode::not_supported,
+                   single.reason};
+  return std::nullopt;
+}
+
 bool has_identity(const Definitions& definitions, const std::string& identity) {
   return std::ranges::any_of(definitions.forwards, [&](const ForwardDefinition& definition) {
     return definition.identity() == identity;
@@ -103,42 +113,58 @@ void ForwardEditor::remove_forward(const std::string& uuid, const std::string& f
   when_known(uuid, scope, [=, this] { remove_now(uuid, forward, scope, drain, done); });
 }
 
-void ForwardEditor::add_now(const std::string& uuid, const ForwardAttributes& attributes,
-                            EditScope scope,
-                            std::function<void(Result<std::vector<ForwardView>>)> done) {
+void ForwardEditor::try_forward(const std::string& uuid, const ForwardAttributes& attributes,
+                                EditScope scope,
+                                std::function<void(Result<std::vector<ForwardView>>)> done) {
+  when_known(uuid, scope, [=, this] {
+    const auto wanted = addition(uuid, attributes, scope);
+    if (!wanted) return done(Unexpected(wanted.error()));
+    done(reconciler_.try_out(*wanted->domain, wanted->definition, wanted->target.live));
+  });
+}
+
+// Metadata is not written by halves: what would stop the writing is found here.
+Result<ForwardEditor::Addition> ForwardEditor::addition(const std::string& uuid,
+                                                        const ForwardAttributes& attributes,
+                                                        EditScope scope) {
   DomainRecord* domain = reconciler_.domain(uuid);
-  if (!domain) return done(no_such_domain(uuid));
+  if (!domain) return no_such_domain(uuid);
   const auto definition = parse_forward(attributes);
-  if (!definition) return done(Unexpected(definition.error()));
+  if (!definition) return Unexpected(definition.error());
   const auto target = target_of(domain->snapshot(), scope);
-  if (!target) return done(Unexpected(target.error()));
+  if (!target) return Unexpected(target.error());
   const std::string identity = definition->identity();
   if ((target->live && has_identity(domain->live(), identity)) ||
       (target->config && has_identity(domain->config(), identity)))
-    return done(Unexpected(ErrorCode::invalid_argument,
-                           "domain \"" + domain->snapshot().name + "\" already has the forward \"" +
-                               identity + "\": remove it first, or give this one another --name"));
-  for (const SingleForward& single : expand({*definition}, reconciler_.policy()))
-    if (single.refused && single.refused != ForwardState::disabled)
-      return done(Unexpected(single.refused == ForwardState::denied ? ErrorCode::not_allowed
-                                                                    : ErrorCode::not_supported,
-                             single.reason));
+    return Unexpected(ErrorCode::invalid_argument,
+                      "domain \"" + domain->snapshot().name + "\" already has the forward \"" +
+                          identity + "\": remove it first, or give this one another --name");
+  if (auto refused = refusal(*definition, reconciler_.policy())) return Unexpected(*refused);
   // What the edit will find wrong is found here, before anybody sees a forward come and go.
   const DomainSnapshot& snapshot = domain->snapshot();
   for (const auto& [edited, element] : {std::pair(target->live, &snapshot.live_metadata),
                                         std::pair(target->config, &snapshot.config_metadata)})
     if (edited)
       if (auto possible = with_forward_added(*element, *definition); !possible)
-        return done(Unexpected(possible.error()));
-  if (target->live)
-    if (auto bound = reconciler_.want(*domain, *definition); !bound)
+        return Unexpected(possible.error());
+  return Addition{domain, *definition, *target};
+}
+
+void ForwardEditor::add_now(const std::string& uuid, const ForwardAttributes& attributes,
+                            EditScope scope,
+                            std::function<void(Result<std::vector<ForwardView>>)> done) {
+  const auto wanted = addition(uuid, attributes, scope);
+  if (!wanted) return done(Unexpected(wanted.error()));
+  const std::string identity = wanted->definition.identity();
+  if (wanted->target.live)
+    if (auto bound = reconciler_.want(*wanted->domain, wanted->definition); !bound)
       return done(Unexpected(bound.error()));
 
-  const auto edit = [definition = *definition](const std::string& element) {
+  const auto edit = [definition = wanted->definition](const std::string& element) {
     return with_forward_added(element, definition);
   };
   write(
-      uuid, *target, edit,
+      uuid, wanted->target, edit,
       [this, uuid, identity, done = std::move(done)](Result<void> result, MetadataTarget written) {
         if (result) return done(views_of(uuid, identity));
         if (DomainRecord* record = reconciler_.domain(uuid))
@@ -146,6 +172,50 @@ void ForwardEditor::add_now(const std::string& uuid, const ForwardAttributes& at
         if (written.live) take_back(uuid, identity);
         done(Unexpected(std::move(result).error()));
       });
+}
+
+void ForwardEditor::change_forward(const std::string& uuid, const std::string& forward,
+                                   const ForwardAttributes& attributes, EditScope scope,
+                                   std::function<void(Result<std::vector<ForwardView>>)> done) {
+  when_known(uuid, scope, [=, this] { change_now(uuid, forward, attributes, scope, done); });
+}
+
+void ForwardEditor::change_now(const std::string& uuid, const std::string& forward,
+                               const ForwardAttributes& attributes, EditScope scope,
+                               std::function<void(Result<std::vector<ForwardView>>)> done) {
+  DomainRecord* domain = reconciler_.domain(uuid);
+  if (!domain) return done(no_such_domain(uuid));
+  const auto identity = domain->definition_of(forward);
+  const auto target = target_of(domain->snapshot(), scope);
+  if (!target) return done(Unexpected(target.error()));
+  const MetadataTarget holding{
+      target->live && identity && has_identity(domain->live(), *identity),
+      target->config && identity && has_identity(domain->config(), *identity)};
+  if (!holding.live && !holding.config)
+    return done(Unexpected(ErrorCode::no_such_forward, "domain \"" + domain->snapshot().name +
+                                                           "\" has no definition of a forward \"" +
+                                                           forward + '"'));
+  std::string after;
+  for (const std::string* metadata :
+       {holding.live ? &domain->snapshot().live_metadata : nullptr,
+        holding.config ? &domain->snapshot().config_metadata : nullptr}) {
+    if (!metadata) continue;
+    const auto changed = with_forward_changed(*metadata, *identity, attributes);
+    if (!changed) return done(Unexpected(changed.error()));
+    if (auto refused = refusal(changed->forward, reconciler_.policy()))
+      return done(Unexpected(*refused));
+    after = changed->forward.identity();
+  }
+  const auto edit = [identity = *identity, attributes](const std::string& element) {
+    auto changed = with_forward_changed(element, identity, attributes);
+    return changed ? Result<std::string>(std::move(changed->xml))
+                   : Result<std::string>(Unexpected(changed.error()));
+  };
+  write(uuid, holding, edit,
+        [this, uuid, after, done = std::move(done)](Result<void> result, MetadataTarget) {
+          if (!result) return done(Unexpected(std::move(result).error()));
+          done(views_of(uuid, after));
+        });
 }
 
 // The live half of an edit whose other half failed.

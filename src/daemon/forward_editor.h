@@ -17,6 +17,11 @@ class ForwardEditor : public Controller {
   void catch_up(std::function<void()> done) override { libvirt_.catch_up(std::move(done)); }
   void add_forward(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
                    std::function<void(Result<std::vector<ForwardView>>)> done) override;
+  void try_forward(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
+                   std::function<void(Result<std::vector<ForwardView>>)> done) override;
+  void change_forward(const std::string& uuid, const std::string& forward,
+                      const ForwardAttributes& attributes, EditScope scope,
+                      std::function<void(Result<std::vector<ForwardView>>)> done) override;
   void remove_forward(const std::string& uuid, const std::string& forward, EditScope scope,
                       bool drain, std::function<void(Result<void>)> done) override;
   void block(const std::string& uuid, Protocol protocol, PortRange ports, EditScope scope,
@@ -36,6 +41,17 @@ class ForwardEditor : public Controller {
   void statistics(std::function<void(const DaemonStatistics&)> done) override;
 
  private:
+  // An addition that nothing but a busy port stands against.
+  struct Addition {
+    DomainRecord* domain;
+    ForwardDefinition definition;
+    MetadataTarget target;
+  };
+  Result<Addition> addition(const std::string& uuid, const ForwardAttributes& attributes,
+                            EditScope scope);
+  void change_now(const std::string& uuid, const std::string& forward,
+                  const ForwardAttributes& attributes, EditScope scope,
+                  std::function<void(Result<std::vector<ForwardView>>)> done);
   void add_now(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
                std::function<void(Result<std::vector<ForwardView>>)> done);
   void remove_now(const std::string& uuid, const std::string& forward, EditScope scope, bool drain,

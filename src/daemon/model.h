@@ -80,6 +80,19 @@ class Controller {
                            EditScope scope,
                            std::function<void(Result<std::vector<ForwardView>>)> done) = 0;
 
+  // What add_forward() would answer now: the same errors, and the forwards with the ports that they
+  // would get. Nothing is changed or kept for it.
+  virtual void try_forward(const std::string& uuid, const ForwardAttributes& attributes,
+                           EditScope scope,
+                           std::function<void(Result<std::vector<ForwardView>>)> done) = 0;
+
+  // Sets attributes of the definition of `forward` (as of remove_forward()) where the scope has it;
+  // an empty value takes one away. What does not listen elsewhere afterwards cuts nothing. The
+  // forwards as they are then. Errors: as of both.
+  virtual void change_forward(const std::string& uuid, const std::string& forward,
+                              const ForwardAttributes& attributes, EditScope scope,
+                              std::function<void(Result<std::vector<ForwardView>>)> done) = 0;
+
   // `forward` is an id or a definition's identity. Done when the listener and, unless `drain`, its
   // connections are gone. Errors: NoSuchForward, NoSuchDomain, DomainNotRunning, Failed.
   virtual void remove_forward(const std::string& uuid, const std::string& forward, EditScope scope,

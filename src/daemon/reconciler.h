@@ -75,6 +75,10 @@ class Reconciler : public LibvirtHost::Observer,
   // why not, in which case it is not wanted any more.
   Result<std::vector<ForwardView>> want(DomainRecord& domain, const ForwardDefinition& definition);
   void stop_wanting(DomainRecord& domain, const std::string& identity);
+  // What want() would say now, where `live`; nothing is wanted, announced or kept. Each port is
+  // bound for a moment, since the kernel alone knows which are free.
+  Result<std::vector<ForwardView>> try_out(const DomainRecord& domain,
+                                           const ForwardDefinition& definition, bool live);
   // What an edit has written, ahead of libvirt's event for it. `applied` is called when the relay
   // has nothing left to do for it.
   void metadata_written(DomainRecord& domain, MetadataTarget target, const std::string& element,
@@ -119,6 +123,7 @@ class Reconciler : public LibvirtHost::Observer,
   void plan_judgement();
   void agent_away(const std::string& uuid, const std::string& word, const std::string& reason);
   bool take_from_guess(const DesiredForward& forward);
+  bool guess_has(const HostClaim& claim) const;
   void withdraw(const std::string& key);
   bool resume(BoundForward& held);
   void take_snapshot(const DomainSnapshot& domain);

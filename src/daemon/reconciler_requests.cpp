@@ -82,6 +82,58 @@ Result<std::vector<ForwardView>> Reconciler::want(DomainRecord& domain,
   return views;
 }
 
+// take_from_guess() would hand the port over.
+bool Reconciler::guess_has(const HostClaim& claim) const {
+  if (!claim.port || claim.guess) return false;
+  for (const auto& [uuid, record] : records_)
+    for (const auto& [id, held] : record.bound)
+      if (const HostClaim& of = held.actual.claim; of.guess && held.actual.port == claim.port &&
+                                                   of.protocol == claim.protocol &&
+                                                   of.addresses == claim.addresses)
+        return true;
+  return false;
+}
+
+Result<std::vector<ForwardView>> Reconciler::try_out(const DomainRecord& domain,
+                                                     const ForwardDefinition& definition,
+                                                     bool live) {
+  std::vector<ForwardView> views;
+  std::vector<BoundPort> tried;  // until all of them are: no two get the same port
+  for (const SingleForward& single : expand({definition}, policy_)) {
+    ForwardView view;
+    view.uuid = domain.snapshot().uuid;
+    view.domain = domain.snapshot().name;
+    view.id = single.id;
+    view.definition = single.definition;
+    view.requested_port = single.claim.port;
+    if (live && !single.refused) {
+      if (std::string reason = domain.impossible(single, ways_, policy_); !reason.empty())
+        return Unexpected(ErrorCode::not_supported, std::move(reason));
+      if (guess_has(single.claim)) {
+        view.host_port = single.claim.port;
+      } else {
+        const auto hint = hints_.find(domain.key(single.id), domain.snapshot().id);
+        const bool same =
+            hint && hint->requested == single.claim.port && hint->protocol == single.claim.protocol;
+        auto bound = allocate(single.claim, same ? std::optional(hint->port) : std::nullopt,
+                              policy_, binder_);
+        if (!bound) {
+          const std::string holder =
+              bound.error().code == ErrorCode::port_busy ? holder_of(single.claim) : std::string();
+          if (holder.empty()) return Unexpected(std::move(bound).error());
+          return Unexpected(
+              ErrorCode::port_busy,
+              "port " + std::to_string(single.claim.port->number()) + " is held by " + holder);
+        }
+        view.host_port = bound->port;
+        tried.push_back(*std::move(bound));
+      }
+    }
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
 void Reconciler::stop_wanting(DomainRecord& domain, const std::string& identity) {
   domain.drop_pending(identity, policy_);
   reconcile({domain.snapshot().uuid});

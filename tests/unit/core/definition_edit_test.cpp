@@ -276,5 +276,36 @@ TEST(DefinitionWrite, LeavesDefaultsOut) {
             "</forwards>");
 }
 
+TEST(DefinitionChange, SetsAndTakesAwayAttributesAndKeepsTheRest) {
+  constexpr auto xml =
+      "<forwards>\n  <!-- mine -->\n"
+      "  <forward guest-port=\"80\" host-port=\"8080\" label=\"Web\" on-busy=\"fail\"/>\n"
+      "</forwards>";
+  const auto changed =
+      with_forward_changed(xml, "tcp:8080:80", {{"host-port", "9090"}, {"label", ""}});
+  ASSERT_TRUE(changed) << changed.error().message;
+  EXPECT_EQ(changed->xml,
+            "<forwards>\n  <!-- mine -->\n"
+            "  <forward guest-port=\"80\" host-port=\"9090\" on-busy=\"fail\"/>\n"
+            "</forwards>");
+  EXPECT_EQ(changed->forward.identity(), "tcp:9090:80");
+}
+
+TEST(DefinitionChange, RefusesWhatWouldBeWrong) {
+  constexpr auto xml =
+      "<forwards><forward guest-port=\"80\" host-port=\"8080\"/>"
+      "<forward guest-port=\"80\" host-port=\"9090\"/></forwards>";
+  const auto code = [&](const char* identity, const char* name, const char* value) {
+    const auto changed = with_forward_changed(xml, identity, {{name, value}});
+    return changed ? std::string("changed") : std::string(error_name(changed.error().code));
+  };
+  EXPECT_EQ(code("tcp:8080:80", "host-port", "9090"), "InvalidArgument");
+  EXPECT_EQ(code("tcp:8080:80", "host-port", "99999"), "InvalidArgument");
+  EXPECT_EQ(code("tcp:8080:80", "guest-port", ""), "InvalidArgument");
+  EXPECT_EQ(code("tcp:8080:80", "nonsense", "1"), "InvalidArgument");
+  EXPECT_EQ(code("tcp:1:80", "label", "x"), "NoSuchForward");
+  EXPECT_EQ(code("tcp:8080:80", "label", "x"), "changed");
+}
+
 }  // namespace
 }  // namespace vf

@@ -133,6 +133,16 @@ class FakeController final : public Controller {
     else
       done(added);
   }
+  void try_forward(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
+                   AddDone done) override {
+    asked.push_back({uuid, attributes, "dry-run", scope, false});
+    done(added);
+  }
+  void change_forward(const std::string& uuid, const std::string& forward,
+                      const ForwardAttributes& attributes, EditScope scope, AddDone done) override {
+    asked.push_back({uuid, attributes, "change " + forward, scope, false});
+    done(added);
+  }
   void remove_forward(const std::string& uuid, const std::string& forward, EditScope scope,
                       bool drain, std::function<void(Result<void>)> done) override {
     asked.push_back({uuid, {}, forward, scope, drain});

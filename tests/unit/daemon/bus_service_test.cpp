@@ -373,6 +373,37 @@ TEST_F(BusPeer, RefusesArgumentsByName) {
   EXPECT_TRUE(controller.asked.empty());
 }
 
+TEST_F(BusPeer, ADryRunIsAskedForByItself) {
+  const auto peer = connect_peer(socket);
+  controller.added = std::vector<ForwardView>{fake_forward()};
+  EXPECT_THAT(add(peer, "({'guest-port': '80'}, {'dry-run': <true>, 'live': <true>})").text(),
+              HasSubstr("uint16 8080"));
+  ASSERT_EQ(controller.asked.size(), 1u);
+  EXPECT_EQ(controller.asked[0].forward, "dry-run");
+  EXPECT_TRUE(controller.asked[0].scope.live);
+  add(peer, "({'guest-port': '80'}, {'dry-run': <false>})");
+  EXPECT_EQ(controller.asked[1].forward, "");
+}
+
+TEST_F(BusPeer, ChangesAForward) {
+  const auto peer = connect_peer(socket);
+  controller.added = std::vector<ForwardView>{fake_forward()};
+  const auto change = [&](const char* arguments) {
+    return call(peer, domain_path(uuid1), domain_interface, "ChangeForward",
+                g_variant_new_parsed(arguments));
+  };
+  EXPECT_THAT(change("('www', {'label': '', 'host-port': '81'}, {'config': <true>})").text(),
+              HasSubstr("uint16 8080"));
+  ASSERT_EQ(controller.asked.size(), 1u);
+  EXPECT_EQ(controller.asked[0].forward, "change www");
+  EXPECT_THAT(
+      controller.asked[0].attributes,
+      testing::UnorderedElementsAre(testing::Pair("label", ""), testing::Pair("host-port", "81")));
+  EXPECT_TRUE(controller.asked[0].scope.config);
+  EXPECT_EQ(change("('www', {'label': ''}, {'dry-run': <true>})").error,
+            "org.virtforward1.Error.InvalidArgument");
+}
+
 TEST_F(BusPeer, NamesWhatDoesNotExist) {
   const auto peer = connect_peer(socket);
   const auto gone_domain = call(peer, domain_path(uuid2), domain_interface, "AddForward",

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "panel/rows.h"
+
+#include <glib.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "glib/ref.h"
+
+namespace vf::panel {
+namespace {
+
+template <typename View>
+void merge(std::map<std::string, View>& views,
+           const std::map<std::string, std::optional<View>>& changes) {
+  for (const auto& [path, view] : changes) {
+    if (view)
+      views.insert_or_assign(path, *view);
+    else
+      views.erase(path);
+  }
+}
+
+std::string folded(const std::string& text) {
+  return take_string(g_utf8_casefold(text.c_str(), -1));
+}
+
+// Whether any of the texts has the words that are searched.
+class Search {
+ public:
+  explicit Search(const std::string& text) : text_(folded(text)) {}
+  bool empty() const { return text_.empty(); }
+  bool matches(std::initializer_list<std::string> texts) const {
+    return text_.empty() || std::ranges::any_of(texts, [this](const std::string& text) {
+             return folded(text).find(text_) != std::string::npos;
+           });
+  }
+
+ private:
+  std::string text_;
+};
+
+std::string number(const std::optional<Port>& port) {
+  return port ? std::to_string(port->number()) : std::string();
+}
+
+std::string process_name(const std::optional<ProcessView>& process) {
+  return process ? process->name : std::string();
+}
+
+bool is_shown(const ForwardView& forward) {
+  return forward.live && forward.state != ForwardState::inactive;
+}
+
+bool finds(const Search& search, const ForwardView& forward) {
+  return search.matches({forward.name, forward.label, forward.url, number(forward.host_port),
+                         number(forward.guest_port), process_name(forward.process),
+                         forward.host_socket, forward.guest_socket,
+                         std::string(text(forward.state))});
+}
+
+bool finds(const Search& search, const PortView& port) {
+  return search.matches({number(port.port), process_name(port.process), port.container,
+                         std::string(text(port.state))});
+}
+
+struct Content {
+  std::vector<std::pair<std::string, const ForwardView*>> forwards;
+  std::vector<std::pair<std::string, const PortView*>> ports;
+  std::map<std::string, const PortView*> port_of_forward;  // by the forward's id
+};
+
+class Builder {
+ public:
+  Builder(std::size_t source, const Inventory& inventory, const Search& search,
+          std::vector<Row>& rows)
+      : source_(source), inventory_(inventory), search_(search), rows_(rows) {}
+
+  void domain(const std::string& path, const DomainView& domain, Content& content) {
+    const bool whole = search_.matches({domain.name});
+    const std::size_t header = rows_.size();
+    add("domain", path, path, DomainRow{domain, content.forwards.size()});
+    if (whole)
+      for (std::size_t i = 0; i < domain.problems.size(); ++i)
+        add("note" + std::to_string(i), path, path,
+            NoteRow{NoteRow::Kind::problem, domain.problems[i]});
+    if (content.forwards.empty() && content.ports.empty() && whole)
+      add("empty", path, path, NoteRow{NoteRow::Kind::empty, domain.guest_agent_reason});
+    std::ranges::sort(content.forwards, [](const auto& a, const auto& b) {
+      return std::tie(a.second->host_port, a.second->guest_port, a.second->id) <
+             std::tie(b.second->host_port, b.second->guest_port, b.second->id);
+    });
+    for (const auto& [forward_path, forward] : content.forwards) {
+      ForwardRow row{*forward, {}, {}, domain.persistent};
+      if (const auto port = content.port_of_forward.find(forward->id);
+          port != content.port_of_forward.end()) {
+        row.bound = port->second->addresses;
+        if (!row.forward.process) row.forward.process = port->second->process;
+      }
+      if (!whole && !finds(search_, row.forward)) continue;
+      if (const auto counted = inventory_.counters.find(forward_path);
+          counted != inventory_.counters.end())
+        row.counters = counted->second;
+      add("forward", forward_path, path, std::move(row));
+    }
+    std::ranges::sort(content.ports, [](const auto& a, const auto& b) {
+      return std::tie(a.second->port, a.second->id) < std::tie(b.second->port, b.second->id);
+    });
+    for (const auto& [port_path, port] : content.ports)
+      if (whole || finds(search_, *port)) add("port", port_path, path, PortRow{*port});
+    if (!whole && rows_.size() == header + 1) rows_.pop_back();
+  }
+
+ private:
+  template <typename Of>
+  void add(const std::string& kind, const std::string& path, const std::string& domain, Of of) {
+    rows_.push_back(
+        {kind + ' ' + std::to_string(source_) + ' ' + path, source_, path, domain, std::move(of)});
+  }
+
+  const std::size_t source_;
+  const Inventory& inventory_;
+  const Search& search_;
+  std::vector<Row>& rows_;
+};
+
+}  // namespace
+
+void Inventory::apply(const Changes& changes) {
+  if (changes.whole) clear();
+  merge(domains, changes.domains);
+  merge(forwards, changes.forwards);
+  merge(ports, changes.ports);
+}
+
+void Inventory::clear() {
+  domains.clear();
+  forwards.clear();
+  ports.clear();
+  counters.clear();
+}
+
+bool Inventory::count(std::map<std::string, ForwardCounters> counted) {
+  if (counted == counters) return false;
+  counters = std::move(counted);
+  return true;
+}
+
+bool is_of(const DomainView& domain, const std::string& name) {
+  return name.empty() || domain.name == name || domain.uuid == name ||
+         (domain.id && std::to_string(*domain.id) == name);
+}
+
+std::vector<Row> rows(const std::vector<const Inventory*>& sources, const Filter& filter) {
+  using Place = std::tuple<std::string, std::size_t, std::string>;  // name, source, path
+  std::map<Place, std::pair<const DomainView*, Content>> places;
+  for (std::size_t source = 0; source < sources.size(); ++source) {
+    const Inventory& inventory = *sources[source];
+    std::map<std::string, Content*> by_uuid;
+    for (const auto& [path, domain] : inventory.domains) {
+      if (!domain.active || !is_of(domain, filter.domain)) continue;
+      auto& [view, content] = places[{domain.name, source, path}];
+      view = &domain;
+      by_uuid[domain.uuid] = &content;
+    }
+    for (const auto& [path, forward] : inventory.forwards)
+      if (const auto found = by_uuid.find(forward.uuid);
+          found != by_uuid.end() && is_shown(forward))
+        found->second->forwards.emplace_back(path, &forward);
+    for (const auto& [path, port] : inventory.ports) {
+      const auto found = by_uuid.find(port.uuid);
+      if (found == by_uuid.end()) continue;
+      if (port.forward.empty())
+        found->second->ports.emplace_back(path, &port);
+      else
+        found->second->port_of_forward[port.forward] = &port;
+    }
+  }
+  const Search search(filter.search);
+  std::vector<Row> rows;
+  for (auto& [place, found] : places) {
+    const std::size_t source = std::get<1>(place);
+    Builder(source, *sources[source], search, rows)
+        .domain(std::get<2>(place), *found.first, found.second);
+  }
+  return rows;
+}
+
+}  // namespace vf::panel

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+#include "panel/rows.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "panel/row_list.h"
+
+namespace vf::panel {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+DomainView domain(const std::string& name, bool active = true) {
+  DomainView view;
+  view.name = name;
+  view.uuid = "uuid-" + name;
+  if (active) view.id = 7;
+  view.active = active;
+  return view;
+}
+
+ForwardView forward(const std::string& of, unsigned host, unsigned guest) {
+  ForwardView view;
+  view.uuid = "uuid-" + of;
+  view.id = "tcp:" + std::to_string(host) + ':' + std::to_string(guest);
+  view.host_port = Port::from(host);
+  view.guest_port = Port::from(guest);
+  view.state = ForwardState::active;
+  view.live = true;
+  return view;
+}
+
+PortView port(const std::string& of, unsigned number, const std::string& forward_id = {}) {
+  PortView view;
+  view.uuid = "uuid-" + of;
+  view.id = "tcp:" + std::to_string(number);
+  view.port = Port::from(number);
+  view.forward = forward_id;
+  view.process = ProcessView{"node", 1, "node"};
+  view.addresses = {IpAddress::loopback4()};
+  return view;
+}
+
+std::vector<std::string> keys(const std::vector<Row>& rows) {
+  std::vector<std::string> list;
+  for (const Row& row : rows)
+    list.push_back(row.key);
+  return list;
+}
+
+class PanelRows : public testing::Test {
+ protected:
+  PanelRows() {
+    inventory.domains = {{"/b", domain("b")}, {"/a", domain("a")}, {"/off", domain("off", false)}};
+    inventory.forwards = {{"/f1", forward("b", 9000, 90)},
+                          {"/f2", forward("b", 8080, 80)},
+                          {"/f3", forward("off", 8081, 80)}};
+    inventory.ports = {{"/p1", port("b", 80, "tcp:8080:80")}, {"/p2", port("b", 53)}};
+  }
+  std::vector<Row> all(const Filter& filter = {}) { return rows({&inventory}, filter); }
+  Inventory inventory;
+};
+
+TEST_F(PanelRows, AreRunningDomainsByNameWithForwardsByHostPort) {
+  EXPECT_THAT(keys(all()), ElementsAre("domain 0 /a", "empty 0 /a", "domain 0 /b", "forward 0 /f2",
+                                       "forward 0 /f1", "port 0 /p2"));
+}
+
+TEST_F(PanelRows, TellOfAForwardWhatItsPortKnows) {
+  const auto shown = all();
+  const auto& row = std::get<ForwardRow>(shown[3].content);
+  EXPECT_THAT(row.bound, ElementsAre(IpAddress::loopback4()));
+  EXPECT_EQ(row.forward.process->name, "node");
+  EXPECT_FALSE(row.counters);
+}
+
+TEST_F(PanelRows, OfOneDomainByNameIdOrUuid) {
+  for (const char* name : {"b", "uuid-b"})
+    EXPECT_EQ(all({name, {}}).size(), 4u) << name;
+  EXPECT_THAT(all({"off", {}}), IsEmpty());
+}
+
+TEST_F(PanelRows, AreFoundByWhatTheySay) {
+  EXPECT_THAT(keys(all({{}, "9000"})), ElementsAre("domain 0 /b", "forward 0 /f1"));
+  EXPECT_THAT(keys(all({{}, "NODE"})), ElementsAre("domain 0 /b", "forward 0 /f2", "port 0 /p2"));
+  EXPECT_THAT(all({{}, "nobody says this"}), IsEmpty());
+}
+
+// --- the list
+
+std::vector<Row> numbered(std::initializer_list<int> numbers) {
+  std::vector<Row> rows;
+  for (const int number : numbers)
+    rows.push_back({std::to_string(number), 0, {}, {}, NoteRow{}});
+  return rows;
+}
+
+// What the list says of its changes, in the words of g_list_model's signal.
+class PanelRowList : public testing::Test {
+ protected:
+  PanelRowList() {
+    g_signal_connect(
+        list.model(), "items-changed",
+        G_CALLBACK(+[](GListModel*, guint, guint gone, guint come, PanelRowList* self) {
+          self->removed += gone;
+          self->added += come;
+        }),
+        this);
+  }
+  void update(std::initializer_list<int> numbers) {
+    removed = added = 0;
+    list.update(numbered(numbers));
+    std::vector<std::string> wanted = keys(numbered(numbers));
+    std::vector<std::string> there;
+    for (guint i = 0; i < g_list_model_get_n_items(list.model()); ++i) {
+      const auto item = adopt(VF_ROW_ITEM(g_list_model_get_item(list.model(), i)));
+      there.push_back(vf_row_item_row(item.get()).key);
+      EXPECT_EQ(list.find(there.back()), item.get());
+    }
+    EXPECT_EQ(there, wanted);
+  }
+  guint removed = 0;
+  guint added = 0;
+  RowList list;
+};
+
+TEST_F(PanelRowList, ChangesWhatDiffersAlone) {
+  update({1, 2, 3, 4, 5});
+  EXPECT_EQ(added, 5u);
+  update({1, 3, 4, 5, 6});
+  EXPECT_EQ(removed, 1u);
+  EXPECT_EQ(added, 1u);
+  update({1, 3, 4, 5, 6});
+  EXPECT_EQ(removed + added, 0u);
+  update({});
+  EXPECT_EQ(removed, 5u);
+}
+
+TEST_F(PanelRowList, MovesOneByItself) {
+  update({1, 2, 3, 4, 5, 6});
+  update({6, 1, 2, 3, 4, 5});
+  EXPECT_EQ(removed, 1u);
+  EXPECT_EQ(added, 1u);
+  update({1, 2, 3, 4, 5, 6});
+  EXPECT_EQ(removed, 1u);
+  EXPECT_EQ(added, 1u);
+  update({6, 5, 4, 3, 2, 1});
+  update({3, 1, 9, 6});
+}
+
+TEST_F(PanelRowList, TellsAnItemOfItsNewContent) {
+  list.update(numbered({1, 2}));
+  int told = 0;
+  g_signal_connect(list.find("2"), "changed", G_CALLBACK(+[](VfRowItem*, int* count) { ++*count; }),
+                   &told);
+  list.update(numbered({1, 2}));
+  EXPECT_EQ(told, 0);
+  auto changed = numbered({1, 2});
+  std::get<NoteRow>(changed[1].content).text = "new";
+  list.update(std::move(changed));
+  EXPECT_EQ(told, 1);
+}
+
+}  // namespace
+}  // namespace vf::panel
