@@ -219,7 +219,7 @@ def test_programs_replaced(daemon, web):
     assert ids() == ["daemon-program-replaced", "relay-program-replaced"]
     assert finding("daemon-program-replaced")["fix"] == "systemctl restart virt-forwardd"
     daemon.restart()
-    assert ids() == ["relay-program-replaced"]
+    wait.until(lambda: ids() == ["relay-program-replaced"], "the new daemon is the installed one")
     daemon.kill_relay()
     wait.until(lambda: doctor() == [], "the new relay is up", 20)
 

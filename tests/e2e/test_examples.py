@@ -27,6 +27,8 @@ def bus(nothing_left_of_module):
         process = subprocess.Popen(["dbus-daemon", "--system", "--nofork", "--nopidfile"], stdin=subprocess.DEVNULL,
                                    stdout=log, stderr=log)
     try:
+        # The daemon looks for it when it starts, and then not for a while.
+        wait.until(lambda: os.path.exists("/run/dbus/system_bus_socket"), "the bus is there")
         yield
     finally:
         process.kill()
