@@ -20,14 +20,14 @@ def run(*command, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def bus(nothing_left_of_module):
     os.makedirs("/run/dbus", exist_ok=True)
     with open("/run/lab/bus.log", "ab") as log:
         process = subprocess.Popen(["dbus-daemon", "--system", "--nofork", "--nopidfile"], stdin=subprocess.DEVNULL,
                                    stdout=log, stderr=log)
     try:
-        # The daemon looks for it when it starts, and then not for a while.
+        # Before the daemon, which looks for it when it starts, and then not for a while.
         wait.until(lambda: os.path.exists("/run/dbus/system_bus_socket"), "the bus is there")
         yield
     finally:

@@ -80,8 +80,15 @@ class Way:
             self.inside.stop_services()
             self.start_services()
 
+    def echoes(self):
+        with Echo(self.echo) as client:
+            client.say()
+        return True
+
     def wait_works(self, daemon, deadline=60.0):
         wait_http(self.web, deadline=deadline)
+        # The guest starts one service after the other; and a client proves that one works.
+        wait.until(self.echoes, "the echo service answers", deadline)
         for name in ("echo", "web"):
             daemon.wait_forward(name=f"{self.transport}-{name}", state="active", transport=self.transport)
 
@@ -271,8 +278,6 @@ def test_guest_is_reset(daemon, ways, way):
     if not way.inside:
         way.guest.address()  # who gives up earlier leaves half of a connection behind for a minute
     assert wait_http(way.web) == way.page
-    with Echo(way.echo) as client:
-        client.say()
     for one in ways.values():
         if one.guest is way.guest:
             one.wait_works(daemon)
