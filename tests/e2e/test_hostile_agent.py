@@ -2,6 +2,7 @@
 """A guest whose agent is not ours but an enemy's. It costs the host bounded memory and processor time, says
 nothing on a terminal, and its sibling, an honest guest, notices nothing."""
 import contextlib
+import math
 import os
 import random
 import socket
@@ -146,10 +147,11 @@ def usage(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pages * 4096 / 1048576
 
 
-def most_growth():
-    """MiB. AddressSanitizer keeps 256 MiB of what was freed."""
+def bounds():
+    """Of processor time, as a part of the time that passes, and of growth in MiB. AddressSanitizer keeps 256 MiB of
+    what was freed, and costs three times the processor time: a bound for that would measure the machine."""
     with open(programs.DAEMON, "rb") as file:
-        return 400 if b"__asan_init" in file.read() else 50
+        return (math.inf, 400) if b"__asan_init" in file.read() else (0.6, 50)
 
 
 def echo_takes(port):
@@ -179,9 +181,9 @@ def test_it_costs_little_and_its_sibling_nothing(daemon, stand_in, enemy, behave
     for name in pids:
         spent, grown = (after[name][i] - before[name][i] for i in (0, 1))
         print(f"{behave.__name__}: {name} {spent:.2f} s of {seconds}, {grown:+.1f} MiB")
-        # a sanitized build takes three times as much
-        assert spent < 0.9 * seconds, f"{name} is kept busy"
-        assert grown < most_growth(), f"{name} grows"
+        busiest, largest = bounds()
+        assert spent < busiest * seconds, f"{name} is kept busy"
+        assert grown < largest, f"{name} grows"
     takes.sort()
     print(f"echo of the sibling: median {takes[len(takes) // 2] * 1000:.1f} ms, worst {takes[-1] * 1000:.1f} ms")
     assert len(takes) > 50
