@@ -238,13 +238,15 @@ void Connection::reached() {
   pump();
 }
 
-// The same time limit goes on.
+// A guest that does much at once is slow to answer, but its kernel has taken the connection.
 void Connection::ask() {
   state_ = State::asking;
   call_events_ = 0;
   call_ =
       std::make_unique<AgentCall>(*way_, GuestService::stream, std::get<AgentEndpoint>(endpoint()));
   if (forward_->proxy_protocol) call_->lead_in(proxy_header(client_.fd.get()));
+  if (is_last_endpoint())
+    connect_until_ = connect_began_ + std::chrono::microseconds(agent_answer_timeout).count();
   arm(std::chrono::microseconds(std::max<gint64>(connect_until_ - g_get_monotonic_time(), 0)));
   say_early();
 }

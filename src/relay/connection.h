@@ -20,6 +20,9 @@
 namespace vf {
 
 inline constexpr std::chrono::seconds connect_timeout{5};
+// Where an agent is asked as the last way: longer than it tries for itself (10 s), so that its
+// answer comes.
+inline constexpr std::chrono::seconds agent_answer_timeout{15};
 // As long as there is another endpoint to try: a client does not wait long for a way that is dead.
 inline constexpr std::chrono::seconds next_way_timeout{1};
 

@@ -61,6 +61,7 @@ def web(booted, request):
     yield booted
     if getattr(request.node, "failed", False):
         print(f"--- the agent said\n{booted.run('cat /run/agent.log', check=False)[1]}")
+        print(f"--- the guest runs for {booted.run('cat /proc/uptime')}--- its console\n{booted.console()[-4000:]}")
 
 
 def says(port, text=b"hello", host="127.0.0.1"):
@@ -219,7 +220,7 @@ def test_names(daemon, web):
 def test_a_short_life(daemon, web):
     """Gone before anybody could look twice: told with its name, and gone again."""
     with Watch() as watch:
-        web.run("tcp-serve -t 300 -n brief 127.0.0.1 3020")
+        web.run(f"tcp-serve -t {300 * wait.SLOWNESS:.0f} -n brief 127.0.0.1 3020")
         added = watch.wait("added", id="auto:tcp:localhost=3020")
         assert added["forward"]["process"]["name"] == "brief"
         watch.wait("removed", id="auto:tcp:localhost=3020")

@@ -17,6 +17,7 @@
 
 #include "base/listening_socket.h"
 #include "loopback.h"
+#include "relay/connection.h"
 #include "relay/forward.h"
 #include "relay_thread.h"
 #include "wire/guest.h"
@@ -409,6 +410,16 @@ TEST_F(AgentConnection, AnAgentThatHangsIsGivenUp) {
   const Fd guest = accepted_socket(target);
   EXPECT_EQ(receive(guest, 1), "x");
   EXPECT_EQ(receive(link, 1), "");
+}
+
+TEST_F(AgentConnection, AnAgentThatIsSlowIsWaitedForWhereThereIsNoOtherWay) {
+  const Endpoint host = serve();
+  open();
+  const Fd client = connected_socket(host);
+  const Fd link = asked();
+  std::this_thread::sleep_for(connect_timeout + std::chrono::milliseconds(500));
+  EXPECT_TRUE(answer(link, GuestStatus::ok, 0, "late"));
+  EXPECT_EQ(receive(client, 4), "late");
 }
 
 TEST_F(AgentConnection, ADoubtfulTokenIsTold) {
