@@ -133,7 +133,13 @@ class DomainRecord {
   std::set<std::string> draining;  // ids whose removal lets connections end by themselves
   Source reservation_timeout;
   Source assumption_timeout;
-  Source agent_timeout;   // runs while the agent is away
+  // Of an agent that was there: its forwards stay until the time is over.
+  struct AgentLoss {
+    std::string word;  // the latest; see set_agent()
+    std::string reason;
+    Source timeout;
+  };
+  std::optional<AgentLoss> agent_loss;
   Source better_timeout;  // ends awaits_better()
 
  private:

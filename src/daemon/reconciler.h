@@ -122,6 +122,7 @@ class Reconciler : public LibvirtHost::Observer,
   void judge_guests();
   void plan_judgement();
   void agent_away(const std::string& uuid, const std::string& word, const std::string& reason);
+  void agent_lost(const std::string& uuid);
   bool take_from_guess(const DesiredForward& forward);
   bool guess_has(const HostClaim& claim) const;
   void withdraw(const std::string& key);

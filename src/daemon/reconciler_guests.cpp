@@ -66,7 +66,7 @@ void Reconciler::watch_agent(DomainRecord& record) {
   if (!agent) {
     guests_.forget(uuid);
     if (relay_ && record.agent() != AgentState::no_device) relay_->close_guest(uuid);
-    record.agent_timeout.reset();
+    record.agent_loss.reset();
     return record.set_agent(AgentState::no_device);
   }
   if (record.agent() == AgentState::no_device)
@@ -114,7 +114,7 @@ void Reconciler::guest_up(const RelayGuestUp& up) {
   DomainRecord* const record = domain(up.guest);
   if (!record || record->agent() == AgentState::no_device) return;
   record->set_agent(AgentState::present);
-  record->agent_timeout.reset();
+  record->agent_loss.reset();
   watch_qemu_agent(*record);
   log(LogLevel::info, "the guest's agent answers",
       {{"domain", record->snapshot().name}, {"agent", up.program}});
@@ -143,19 +143,25 @@ void Reconciler::agent_away(const std::string& uuid, const std::string& word,
     return reconcile({uuid});
   }
   // Its forwards stay as they are: the relay lets who connects wait for it.
-  log(LogLevel::info, "the guest's agent is away",
-      {{"domain", record->snapshot().name}, {"reason", reason}});
-  if (record->agent_timeout) return;
-  record->agent_timeout = after(agent_grace, [this, uuid, word, reason] {
-    DomainRecord* const lost = domain(uuid);
-    if (!lost) return;
-    lost->set_agent(AgentState::absent, word, reason);
-    lost->guest_ports().clear();
-    if (relay_) relay_->close_guest(uuid);
-    guests_.lost(uuid);
-    watch_qemu_agent(*lost);
-    guest_changed(uuid);
-  });
+  auto& loss = record->agent_loss;
+  if (!loss || loss->reason != reason)
+    log(LogLevel::info, "the guest's agent is away",
+        {{"domain", record->snapshot().name}, {"reason", reason}});
+  Source timeout =
+      loss ? std::move(loss->timeout) : after(agent_grace, [this, uuid] { agent_lost(uuid); });
+  loss = {word, reason, std::move(timeout)};
+}
+
+void Reconciler::agent_lost(const std::string& uuid) {
+  DomainRecord* const record = domain(uuid);
+  if (!record || !record->agent_loss) return;
+  const auto loss = std::exchange(record->agent_loss, std::nullopt);
+  record->set_agent(AgentState::absent, loss->word, loss->reason);
+  record->guest_ports().clear();
+  if (relay_) relay_->close_guest(uuid);
+  guests_.lost(uuid);
+  watch_qemu_agent(*record);
+  guest_changed(uuid);
 }
 
 void Reconciler::guest_listener(const RelayGuestListener& listener) {

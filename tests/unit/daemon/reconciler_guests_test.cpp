@@ -11,6 +11,7 @@
 #include "base/socket_file.h"
 #include "daemon/reconciler.h"
 #include "reconciler_fakes.h"
+#include "wire/guest.h"
 
 namespace vf {
 namespace {
@@ -54,7 +55,7 @@ class ReconcilerGuests : public testing::Test {
 
   template <typename Condition>
   static void turn_until(Condition condition) {
-    const gint64 end = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+    const gint64 end = g_get_monotonic_time() + 30 * G_USEC_PER_SEC;
     while (!condition() && g_get_monotonic_time() < end)
       g_main_context_iteration(nullptr, TRUE);
     EXPECT_TRUE(condition());
@@ -242,6 +243,15 @@ TEST_F(ReconcilerGuests, TheAgentThatIsAwayForAMomentChangesNothing) {
   reconciler.guest_up({uuid, 0, ""});
   tell({});
   EXPECT_THAT(relay.take(), IsEmpty());
+}
+
+TEST_F(ReconcilerGuests, WhatWasFoundLastIsWhyAnAgentIsAway) {
+  begin("<forward name='web' guest-port='80' transport='vsock'/>", {listener("127.0.0.1", 80)});
+  reconciler.guest_down({uuid, RelayGuestFault::ended, 0, 0, 0});
+  reconciler.guest_down(
+      {uuid, RelayGuestFault::refused, 0, static_cast<std::uint16_t>(GuestStatus::version), 2});
+  turn_until([&] { return view("web").state == ForwardState::waiting; });
+  EXPECT_THAT(view("web").reason, testing::HasSubstr("protocol 2"));
 }
 
 // Its stream stays silent, so it is not waited for.
