@@ -2,6 +2,8 @@
 
 #include "base/listening_socket.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <cerrno>
@@ -103,6 +105,24 @@ bool resume_listening(const Fd& socket) {
   const int on = 1;
   ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   return ::listen(socket.get(), backlog) == 0;
+}
+
+Result<uid_t> adopt_control_socket(const Fd& socket) {
+  const int fd = socket.get();
+  int type = 0;
+  int listens = 0;
+  socklen_t length = sizeof type;
+  struct stat status {};
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 ||
+      getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) < 0 || fstat(fd, &status) < 0)
+    return Unexpected(system_error(errno, "control socket"));
+  if (type != SOCK_SEQPACKET || listens == 0)
+    return Unexpected(ErrorCode::invalid_argument,
+                      "the control socket is not a listening SOCK_SEQPACKET socket");
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+    return Unexpected(system_error(errno, "control socket"));
+  return status.st_uid;
 }
 
 std::optional<Endpoint> local_endpoint(const Fd& socket) {

@@ -6,6 +6,8 @@
 
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +16,7 @@
 #include "base/address.h"
 #include "base/fd.h"
 #include "base/relay_endpoint.h"
+#include "base/result.h"
 
 namespace vf {
 
@@ -34,6 +37,10 @@ std::variant<Fd, ListenFailure> bind_udp(const IpAddress& address, std::optional
 std::variant<Fd, ListenFailure> listen_abstract(const UnixEndpoint& name);
 
 std::variant<Fd, ListenFailure> listen_vsock(const VsockEndpoint& at);
+
+// Takes over a unix socket that listens for packets (SOCK_SEQPACKET), by which a program is
+// controlled: non-blocking and close-on-exec from then on. Whose it is.
+Result<uid_t> adopt_control_socket(const Fd& socket);
 
 // Nothing for a socket that is not bound to a port.
 std::optional<Endpoint> local_endpoint(const Fd& socket);

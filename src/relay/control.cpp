@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/listening_socket.h"
 #include "glib/packet_channel.h"
 #include "relay/log.h"
 
@@ -270,22 +270,10 @@ class ControlServer::Session {
 Result<std::unique_ptr<ControlServer>> ControlServer::create(Fd listening, GMainContext* context,
                                                              std::chrono::seconds lonely_time,
                                                              std::function<void()> on_shut_down) {
-  const int fd = listening.get();
-  int type = 0;
-  int listens = 0;
-  socklen_t length = sizeof type;
-  struct stat status {};
-  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 ||
-      getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) < 0 || fstat(fd, &status) < 0)
-    return Unexpected(system_error(errno, "control socket"));
-  if (type != SOCK_SEQPACKET || listens == 0)
-    return Unexpected(ErrorCode::invalid_argument,
-                      "the control socket is not a listening SOCK_SEQPACKET socket");
-  const int flags = fcntl(fd, F_GETFL);
-  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-    return Unexpected(system_error(errno, "control socket"));
-  return std::unique_ptr<ControlServer>(new ControlServer(
-      std::move(listening), status.st_uid, context, lonely_time, std::move(on_shut_down)));
+  auto owner = adopt_control_socket(listening);
+  if (!owner) return Unexpected(owner.error());
+  return std::unique_ptr<ControlServer>(new ControlServer(std::move(listening), *owner, context,
+                                                          lonely_time, std::move(on_shut_down)));
 }
 
 ControlServer::ControlServer(Fd listening, uid_t owner, GMainContext* context,

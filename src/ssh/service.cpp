@@ -2,15 +2,14 @@
 
 #include "ssh/service.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 #include <utility>
 
+#include "base/listening_socket.h"
 #include "glib/packet_channel.h"
 
 namespace vf {
@@ -108,23 +107,11 @@ class SshService::Session {
 Result<std::unique_ptr<SshService>> SshService::create(Fd listening, Places places,
                                                        SshSettings settings, Log log,
                                                        OnEnd on_end) {
-  const int fd = listening.get();
-  int type = 0;
-  int listens = 0;
-  socklen_t length = sizeof type;
-  struct stat status {};
-  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 ||
-      getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) < 0 || fstat(fd, &status) < 0)
-    return Unexpected(system_error(errno, "control socket"));
-  if (type != SOCK_SEQPACKET || listens == 0)
-    return Unexpected(ErrorCode::invalid_argument,
-                      "the control socket is not a listening SOCK_SEQPACKET socket");
-  const int flags = fcntl(fd, F_GETFL);
-  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-    return Unexpected(system_error(errno, "control socket"));
-  return std::unique_ptr<SshService>(new SshService(std::move(listening), status.st_uid,
-                                                    std::move(places), std::move(settings),
-                                                    std::move(log), std::move(on_end)));
+  auto owner = adopt_control_socket(listening);
+  if (!owner) return Unexpected(owner.error());
+  return std::unique_ptr<SshService>(new SshService(std::move(listening), *owner, std::move(places),
+                                                    std::move(settings), std::move(log),
+                                                    std::move(on_end)));
 }
 
 SshService::SshService(Fd listening, uid_t owner, Places places, SshSettings settings, Log log,
