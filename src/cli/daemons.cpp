@@ -155,12 +155,12 @@ Result<void> Daemons::ask_for_libvirt(Libvirt libvirt) {
     if (!daemon.libvirt_reason().empty()) message += " (" + daemon.libvirt_reason() + ')';
     message += *knows ? "; what it shows may be old"
                       : "; which domains there are is not known until libvirt answers it";
-    if (!*knows) blind.push_back({ErrorCode::failed, message});
+    if (!*knows) blind.push_back({ErrorCode::no_daemon, message});
     if (*knows || libvirt == Libvirt::awaited || daemons_.size() > 1) say(message);
   }
   if (libvirt == Libvirt::needed && !blind.empty() && blind.size() == daemons_.size())
     return daemons_.size() > 1
-               ? Unexpected(ErrorCode::failed, "no daemon has a connection to libvirt")
+               ? Unexpected(ErrorCode::no_daemon, "no daemon has a connection to libvirt")
                : Unexpected(blind.front());
   return {};
 }
@@ -174,7 +174,7 @@ Result<FoundDomain> Daemons::find(const std::string& domain) const {
     if (found) {
       holders.push_back(&daemon);
       path = *found;
-    } else if (!daemon.libvirt_connected() && found.error().code == ErrorCode::failed) {
+    } else if (!daemon.libvirt_connected() && found.error().code == ErrorCode::no_daemon) {
       unknown = found.error();
     } else if (found.error().code != ErrorCode::no_such_domain) {
       return Unexpected(found.error());

@@ -22,9 +22,9 @@ class Daemons {
  public:
   // Those that answer: of the system and of the session unless the options name one. One that is
   // there and does not answer is said on stderr if another does. The user's own is started where a
-  // session is or can be meant, unless quiet. NoDaemon says how to start one, Failed that none of
-  // them has reached libvirt and knows anything, unless that is no matter to the caller; one that
-  // only just starts is waited for.
+  // session is or can be meant, unless quiet. NoDaemon says how to start one, or that none of them
+  // has reached libvirt and knows anything, unless that is no matter to the caller; one that only
+  // just starts is waited for.
   // `command_line`: for the ssh line of a refused --connect. Quiet: nothing is said or waited for.
   enum class Quiet { no, yes };
   enum class Libvirt { needed, awaited };
@@ -43,7 +43,7 @@ class Daemons {
 
   const std::vector<Daemon>& all() const { return daemons_; }
 
-  // By name, id or UUID; AmbiguousName when more than one daemon knows it, Failed when none does
+  // By name, id or UUID; AmbiguousName when more than one daemon knows it, NoDaemon when none does
   // and one of them cannot know.
   Result<FoundDomain> find(const std::string& domain) const;
 

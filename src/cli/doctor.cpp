@@ -93,7 +93,7 @@ std::string page(const Findings& findings, bool color) {
                                                                       : "2";
     page += painted(std::string(text(finding.severity)), paint, color) + ' ' +
             printable(finding.subject) + ": " + printable(finding.message, 4096) + " [" +
-            finding.id + "]\n" + indented(finding.fix, "    ");
+            std::string(text(finding.id)) + "]\n" + indented(finding.fix, "    ");
   }
   const auto unchecked = std::ranges::count(findings, Severity::not_checked, &Finding::severity);
   const auto wrong = std::ssize(findings) - unchecked;

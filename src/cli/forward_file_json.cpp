@@ -17,6 +17,8 @@ namespace {
 
 using Attributes = std::vector<std::pair<std::string, std::string>>;
 
+constexpr int most_levels = 64;
+
 std::string found(JsonNode* node) {
   const std::string text = take_string(json_to_string(node, FALSE));
   return printable(text, 80);
@@ -116,9 +118,31 @@ class Reader {
   ForwardFile& file_;
 };
 
+// json-glib goes as deep into a text as that does, and with it the stack.
+bool too_deep(std::string_view text) {
+  int depth = 0;
+  bool quoted = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (quoted && c == '\\')
+      ++at;
+    else if (c == '"')
+      quoted = !quoted;
+    else if (!quoted && (c == '[' || c == '{') && ++depth > most_levels)
+      return true;
+    else if (!quoted && (c == ']' || c == '}'))
+      --depth;
+  }
+  return false;
+}
+
 }  // namespace
 
 void read_json_forwards(std::string_view text, ForwardFile& file) {
+  if (too_deep(text)) {
+    file.errors.emplace_back("it has more than " + std::to_string(most_levels) + " levels");
+    return;
+  }
   const auto parser = adopt(json_parser_new());
   GErrorOut error;
   if (!json_parser_load_from_data(parser.get(), text.data(), static_cast<gssize>(text.size()),

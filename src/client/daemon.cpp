@@ -51,6 +51,7 @@ Error daemon_error(const Instance& instance, const GError* error) {
   g_dbus_error_strip_remote_error(plain);
   const std::string message = plain->message;
   g_error_free(plain);
+  if (name == std::string(bus_error_prefix) + "NoLibvirt") return {ErrorCode::no_daemon, message};
   if (name.starts_with(bus_error_prefix))
     return {error_code_from_name(std::string_view(name).substr(bus_error_prefix.size())), message};
   if (nobody_there(error)) return {ErrorCode::no_daemon, ""};

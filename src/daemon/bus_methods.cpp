@@ -21,7 +21,7 @@ Error no_such_domain(const std::string& domain) {
           "no domain \"" + printable(domain) + "\"; `virsh list --all` shows the domains"};
 }
 
-// No ErrorCode: nobody but a caller of the bus meets it.
+// No ErrorCode: to the command line it is no daemon that could say.
 void fail_without_libvirt(BusCall& call, const Model& model, const std::string& domain) {
   const std::string reason = model.libvirt_reason();
   call.fail((std::string(bus_error_prefix) + "NoLibvirt").c_str(),

@@ -47,6 +47,13 @@ bool has_identity(const Definitions& definitions, const std::string& identity) {
   });
 }
 
+// Which sides of the target have the definition.
+MetadataTarget holders_of(const DomainRecord& domain, const std::optional<std::string>& identity,
+                          MetadataTarget target) {
+  return {target.live && identity && has_identity(domain.live(), *identity),
+          target.config && identity && has_identity(domain.config(), *identity)};
+}
+
 LaneStatistics lane_statistics(const RelayLaneStatistics& told) {
   LaneStatistics lane{told.bulk ? "bulk" : "swift", 0, told.microseconds, {}};
   for (std::size_t i = 0; i < told.rounds.size(); ++i) {
@@ -188,9 +195,7 @@ void ForwardEditor::change_now(const std::string& uuid, const std::string& forwa
   const auto identity = domain->definition_of(forward);
   const auto target = target_of(domain->snapshot(), scope);
   if (!target) return done(Unexpected(target.error()));
-  const MetadataTarget holding{
-      target->live && identity && has_identity(domain->live(), *identity),
-      target->config && identity && has_identity(domain->config(), *identity)};
+  const MetadataTarget holding = holders_of(*domain, identity, *target);
   if (!holding.live && !holding.config)
     return done(Unexpected(ErrorCode::no_such_forward, "domain \"" + domain->snapshot().name +
                                                            "\" has no definition of a forward \"" +
@@ -234,9 +239,7 @@ void ForwardEditor::remove_now(const std::string& uuid, const std::string& forwa
   const auto target = target_of(domain->snapshot(), scope);
   if (!target) return done(Unexpected(target.error()));
   // With both, a forward that is only in one of them is removed from there.
-  const MetadataTarget holding{
-      target->live && identity && has_identity(domain->live(), *identity),
-      target->config && identity && has_identity(domain->config(), *identity)};
+  const MetadataTarget holding = holders_of(*domain, identity, *target);
   if (forward.starts_with(automatic_prefix) && identity && !holding.live && !holding.config)
     return done(Unexpected(ErrorCode::not_supported,
                            "the forward \"" + forward +

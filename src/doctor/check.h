@@ -2,7 +2,8 @@
 //
 // The checks of `virt-forward doctor`. To add one: a function like these in the file of its theme,
 // which judges facts and does no I/O, what reads the facts in *_reading.cpp, a row in checks.cpp,
-// its ids in virt-forward-doctor(1), and a test in tests/e2e/test_doctor.py that causes it.
+// its ids in finding_id.h and virt-forward-doctor(1), and a test in tests/e2e/test_doctor*.py that
+// causes it.
 
 #pragma once
 

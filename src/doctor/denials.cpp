@@ -44,12 +44,12 @@ void judge_apparmor(std::string_view line, std::set<std::string>& told, Findings
                             : mask.empty()                      ? "r"
                                                                 : mask) +
                            ',';
-  findings.push_back({"apparmor-denied", Severity::error, printable(path.empty() ? profile : path),
-                      "AppArmor's profile " + printable(profile) + " forbade " +
-                          printable(field(line, "comm")) + " \"" +
-                          printable(field(line, "operation")) + "\" (" + printable(mask) + ')',
-                      "echo '" + printable(rule) + "' >> /etc/apparmor.d/local/" + printable(file) +
-                          " && apparmor_parser --replace /etc/apparmor.d/" + printable(file)});
+  findings.push_back(
+      {FindingId::apparmor_denied, Severity::error, printable(path.empty() ? profile : path),
+       "AppArmor's profile " + printable(profile) + " forbade " + printable(field(line, "comm")) +
+           " \"" + printable(field(line, "operation")) + "\" (" + printable(mask) + ')',
+       "echo '" + printable(rule) + "' >> /etc/apparmor.d/local/" + printable(file) +
+           " && apparmor_parser --replace /etc/apparmor.d/" + printable(file)});
 }
 
 void judge_selinux(std::string_view line, std::set<std::string>& told, Findings& findings) {
@@ -62,7 +62,7 @@ void judge_selinux(std::string_view line, std::set<std::string>& told, Findings&
   const std::string path = field(line, "path").empty() ? field(line, "name") : field(line, "path");
   if (!told.insert("selinux " + program + ' ' + path + ' ' + what).second) return;
   findings.push_back(
-      {"selinux-denied", Severity::error, printable(path.empty() ? program : path),
+      {FindingId::selinux_denied, Severity::error, printable(path.empty() ? program : path),
        "SELinux forbade " + printable(program) + " \"" + printable(what) + "\" (" +
            printable(field(line, "scontext")) + " on " + printable(field(line, "tcontext")) + ')',
        "restorecon -v /usr/sbin/virt-forward-hook /etc/libvirt/hooks/qemu.d/50-virt-forward"
@@ -86,7 +86,7 @@ void judge_denials(const DenialFacts& facts, Findings& findings) {
   std::string why;
   for (const Error& error : facts.unread)
     why += (why.empty() ? "" : "; ") + error.message;
-  findings.push_back({"denials", Severity::not_checked, "AppArmor, SELinux",
+  findings.push_back({FindingId::denials, Severity::not_checked, "AppArmor, SELinux",
                       "whether they forbade something" + (why.empty() ? "" : ": " + why),
                       "sudo virt-forward doctor"});
 }

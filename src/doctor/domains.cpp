@@ -23,13 +23,13 @@ class Judge {
 
   void metadata() {
     for (const std::string& problem : domain_.problems)
-      add("metadata", Severity::error, problem, "virsh edit " + name_);
+      add(FindingId::metadata, Severity::error, problem, "virsh edit " + name_);
   }
 
   void address() {
     if (!domain_.active || domain_.bridges.empty() || !domain_.addresses.empty()) return;
     if (!wants_way("tcp") || served_without("tcp")) return;
-    add("no-address", Severity::error,
+    add(FindingId::no_address, Severity::error,
         "no address of the guest has been seen on " + joined(domain_.bridges) +
             ": it has not booted, has no network, or has been silent since the daemon began",
         "virsh console " + name_ + "   # and there: ip address; ping the host once");
@@ -43,7 +43,7 @@ class Judge {
                                     ? "ports that it opens are not noticed"
                                     : "forwards that need the agent have no way into the guest";
     if (word == "no-vsock") {
-      add("no-vsock", Severity::warning, "the domain has no <vsock> device: " + because,
+      add(FindingId::no_vsock, Severity::warning, "the domain has no <vsock> device: " + because,
           "printf '%s' \"" + std::string(vsock_xml) + "\" | virsh attach-device " + name_ +
               " /dev/stdin --config   # there from its next start on");
       return;
@@ -51,16 +51,16 @@ class Judge {
     const std::string why =
         domain_.guest_agent_reason.empty() ? "" : " (" + domain_.guest_agent_reason + ')';
     if (word == "refused")
-      add("agent-refused", Severity::warning,
+      add(FindingId::agent_refused, Severity::warning,
           "virt-forward-guest refuses this daemon" + why + ": " + because,
           "in the guest: edit /etc/virt-forward/guest.conf (a session daemon needs control-from = "
           "any-port), then systemctl restart virt-forward-guest");
     else if (word == "version")
-      add("agent-version", Severity::warning,
+      add(FindingId::agent_version, Severity::warning,
           "virt-forward-guest speaks another protocol" + why + ": " + because,
           "in the guest: install the package virt-forward-guest of version " VF_VERSION);
     else
-      add("agent-missing", Severity::warning,
+      add(FindingId::agent_missing, Severity::warning,
           "virt-forward-guest does not answer in the guest" + why + ": " + because,
           "in the guest: install the package virt-forward-guest, then systemctl enable --now "
           "virt-forward-guest");
@@ -88,7 +88,7 @@ class Judge {
       if (!wanted || elsewhere || !told.insert(port.id).second) continue;
       std::string who =
           port.process && !port.process->name.empty() ? port.process->name : "the service";
-      add("loopback-only", Severity::error,
+      add(FindingId::loopback_only, Severity::error,
           who + " on port " + std::to_string(port.port->number()) + " of the guest listens on " +
               port.addresses.front().text() + " alone, where neither the network nor QEMU gets",
           "printf '%s' \"" + std::string(vsock_xml) + "\" | virsh attach-device " + name_ +
@@ -104,13 +104,13 @@ class Judge {
           of_range_again(forward))
         continue;
       if (forward.live)
-        add("live-only", Severity::warning,
+        add(FindingId::live_only, Severity::warning,
             "forward " + forward_name(forward) +
                 " is in the running domain alone, or otherwise at "
                 "its next start",
             add_command(forward, "--config"));
       else
-        add("config-only", Severity::warning,
+        add(FindingId::config_only, Severity::warning,
             "forward " + forward_name(forward) + " begins with the next start of the domain",
             add_command(forward, "--live"));
     }
@@ -122,7 +122,7 @@ class Judge {
   }
 
  private:
-  void add(const char* id, Severity severity, std::string message, std::string fix) {
+  void add(FindingId id, Severity severity, std::string message, std::string fix) {
     findings_.push_back({id, severity, domain_.name, std::move(message), std::move(fix)});
   }
 
@@ -189,20 +189,20 @@ class Judge {
       case ForwardState::port_busy:  // check_host_ports() names who has it
         return;
       case ForwardState::waiting:
-        add("forward-waiting", Severity::warning, what, explain);
+        add(FindingId::forward_waiting, Severity::warning, what, explain);
         return;
       case ForwardState::no_listener:
-        add("forward-no-listener", Severity::warning, what,
+        add(FindingId::forward_no_listener, Severity::warning, what,
             "in the guest: start the service, or see what listens: ss -ltnup");
         return;
       case ForwardState::denied:
-        add("forward-denied", Severity::error, what,
+        add(FindingId::forward_denied, Severity::error, what,
             "as the reason says: edit /etc/virt-forward/virt-forward.conf, then systemctl reload "
             "virt-forwardd; or " +
                 remove_command(forward, forward.config ? "--persistent" : "--live"));
         return;
       case ForwardState::failed:
-        add("forward-failed", Severity::error, what, explain);
+        add(FindingId::forward_failed, Severity::error, what, explain);
         return;
     }
   }
@@ -228,12 +228,12 @@ void judge_domain(const SeenDomain& seen, Findings& findings) {
 void check_domains(const Seen& seen, Findings& findings) {
   for (const SeenDaemon& daemon : seen.daemons) {
     if (daemon.silent)
-      findings.push_back({"domains", Severity::not_checked,
+      findings.push_back({FindingId::domains, Severity::not_checked,
                           daemon.uri.empty() ? daemon.title : daemon.uri,
                           "its domains and forwards: " + daemon.title + " does not tell of them",
                           daemon.start.empty() ? "virt-forward list" : daemon.start});
     else if (daemon.no_objects)
-      findings.push_back({"domains", Severity::not_checked, daemon.uri,
+      findings.push_back({FindingId::domains, Severity::not_checked, daemon.uri,
                           "its domains and forwards: " + daemon.no_objects->message,
                           "sudo virt-forward doctor"});
     for (const SeenDomain& domain : daemon.domains)

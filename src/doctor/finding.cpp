@@ -30,7 +30,7 @@ std::string json_findings(const Findings& findings) {
   std::string array = "[";
   for (const Finding& finding : findings) {
     if (array.size() > 1) array += ',';
-    array += '\n' + json_texts({{"id", finding.id},
+    array += '\n' + json_texts({{"id", std::string(text(finding.id))},
                                 {"severity", std::string(text(finding.severity))},
                                 {"subject", finding.subject},
                                 {"message", finding.message},

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "doctor/finding_id.h"
+
 namespace vf {
 
 // `not_checked`: it could not be looked at, so nothing is known, good or bad.
@@ -14,9 +16,9 @@ enum class Severity { error, warning, not_checked };
 // "error", "warning", "not-checked".
 std::string_view text(Severity severity);
 
-// One thing that is wrong. `id` is stable and for programs; virt-forward-doctor(1) lists them all.
+// One thing that is wrong.
 struct Finding {
-  std::string id;
+  FindingId id = FindingId::daemon;
   Severity severity = Severity::error;
   std::string subject;  // what it is about: a domain, a program, a file
   std::string message;  // one sentence

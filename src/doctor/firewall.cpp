@@ -15,9 +15,9 @@ namespace {
 struct Step {
   std::string hook;
   Packet packet;
-  std::string what;  // "connections to 192.168.122.5:80", for people
-  std::string nft;   // conditions
-  std::string iptables;
+  std::string what;           // "connections to 192.168.122.5:80", for people
+  std::string nft;            // conditions
+  std::string iptables = {};  // of the network's layer alone
 };
 
 std::string name_of(const FilterTable& table) {
@@ -52,6 +52,38 @@ std::string service(const IpAddress& address, Port port) {
   return Endpoint{address, port}.text();
 }
 
+// The same packets below: on the bridge, and on its port that leads to the guest.
+void bridge_steps(Packet there, Packet back, const FirewallFacts& facts, const std::string& to,
+                  std::vector<Step>& steps) {
+  const std::string bridge = *there.out_link;
+  const auto ports = facts.bridges.find(bridge);
+  if (ports == facts.bridges.end()) return;
+  std::optional<std::string> port;
+  if (ports->second.size() == 1) port = ports->second.front();
+  if (const auto known = facts.neighbours.find({bridge, *there.destination});
+      known != facts.neighbours.end()) {
+    if (!known->second.port.empty()) port = known->second.port;
+    if (!known->second.mac.empty()) there.destination_mac = back.source_mac = known->second.mac;
+  }
+  const std::string family = there.v6 ? "ip6" : "ip";
+  const std::string out = family + " daddr " + there.destination->text();
+  const std::string in = family + " saddr " + there.destination->text();
+  const std::string connections = "connections of this host to " + to;
+  const std::string answers = "answers of " + to;
+  there.layer = back.layer = Layer::device;
+  steps.push_back({"egress", there, connections, out});
+  steps.push_back({"ingress", back, answers, in});
+  there.out_link = back.in_link = port;
+  steps.push_back({"egress", there, connections, out});
+  steps.push_back({"ingress", back, answers, in});
+  there.layer = back.layer = Layer::bridge;
+  there.out_bridge = back.in_bridge = bridge;
+  for (const char* const hook : {"output", "postrouting"})
+    steps.push_back({hook, there, connections, out});
+  for (const char* const hook : {"prerouting", "input"})
+    steps.push_back({hook, back, answers, in});
+}
+
 // From the relay to the guest, and back.
 void guest_steps(const ForwardView& forward, const IpAddress& guest, const std::string& bridge,
                  const FirewallFacts& facts, std::vector<Step>& steps) {
@@ -80,6 +112,7 @@ void guest_steps(const ForwardView& forward, const IpAddress& guest, const std::
     steps.push_back({hook, there, "connections of this host to " + to, out, "-o " + bridge});
   for (const char* const hook : {"prerouting", "input"})
     steps.push_back({hook, back, "answers of " + to, in, in_old});
+  bridge_steps(there, back, facts, to, steps);
 }
 
 // From clients to the host port.
@@ -99,6 +132,8 @@ void client_steps(const ForwardView& forward, std::vector<Step>& steps) {
       packet.in_link.reset();
       for (const char* const hook : {"prerouting", "input"})
         steps.push_back({hook, packet, to, nft, old});
+      packet.layer = Layer::device;
+      steps.push_back({"ingress", packet, to, nft});
       continue;
     }
     packet.source = address;
@@ -108,6 +143,9 @@ void client_steps(const ForwardView& forward, std::vector<Step>& steps) {
     packet.in_link = "lo";
     for (const char* const hook : {"prerouting", "input"})
       steps.push_back({hook, packet, to, "iifname \"lo\" " + nft, "-i lo " + old});
+    packet.layer = out.layer = Layer::device;
+    steps.push_back({"egress", out, to, nft});
+    steps.push_back({"ingress", packet, to, nft});
   }
 }
 
@@ -147,7 +185,7 @@ void judge_firewall(const Seen& seen, const FirewallFacts& facts, Findings& find
           if (!told.insert({obstacle.base, obstacle.rule}).second) continue;
           const std::string culprit = obstacle.rule ? "a rule (" + obstacle.rule->text + ')'
                                                     : std::string("the policy \"drop\"");
-          findings.push_back({"firewall-drops",
+          findings.push_back({FindingId::firewall_drops,
                               obstacle.certain ? Severity::error : Severity::warning,
                               domain.domain.name,
                               culprit + " of " + chain_words(obstacle) +
@@ -159,7 +197,7 @@ void judge_firewall(const Seen& seen, const FirewallFacts& facts, Findings& find
   }
   if (!needed) return;
   for (const Error& error : facts.unread)
-    findings.push_back({"firewall", Severity::not_checked, "packet filters", error.message,
+    findings.push_back({FindingId::firewall, Severity::not_checked, "packet filters", error.message,
                         "sudo virt-forward doctor"});
 }
 

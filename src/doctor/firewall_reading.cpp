@@ -5,7 +5,11 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
+#include <sstream>
 
 #include "doctor/firewall.h"
 #include "doctor/library.h"
@@ -18,9 +22,15 @@ struct nft_ctx;
 namespace vf {
 namespace {
 
+constexpr char links_folder[] = "/sys/class/net";
 constexpr unsigned json_flag = 1u << 4;  // NFT_CTX_OUTPUT_JSON
 
-Result<std::string> list_ruleset() {
+struct NftLists {
+  std::string ruleset;  // JSON
+  std::string chains;   // text, for what JSON leaves out
+};
+
+Result<NftLists> list_ruleset() {
   const auto library = Library::load("libnftables.so.1");
   if (!library) return Unexpected(library.error());
   auto* const make = library->function<nft_ctx*(std::uint32_t)>("nft_ctx_new");
@@ -37,13 +47,19 @@ Result<std::string> list_ruleset() {
   if (!context) return Unexpected(ErrorCode::failed, "libnftables cannot be set up");
   buffer(context.get());
   buffer_errors(context.get());
-  set_flags(context.get(), json_flag);
-  if (run(context.get(), "list ruleset") != 0) {
+  NftLists lists;
+  const auto list = [&](unsigned flags, const char* command, std::string& into) {
+    set_flags(context.get(), flags);
+    if (run(context.get(), command) != 0) return false;
+    into = output(context.get());
+    return true;
+  };
+  if (!list(json_flag, "list ruleset", lists.ruleset) || !list(0, "list chains", lists.chains)) {
     std::string said = errors(context.get());
     return Unexpected(ErrorCode::failed,
                       "nftables cannot be read: " + said.substr(0, said.find('\n')));
   }
-  return std::string(output(context.get()));
+  return lists;
 }
 
 // Empty where the program is not installed: then there is nothing of its kind, or nothing that the
@@ -80,6 +96,59 @@ void read_links(FirewallFacts& facts) {
   freeifaddrs(list);
 }
 
+// Where a bridge has learned the hardware addresses to be, as the kernel lays it out.
+struct LearnedAddress {
+  std::uint8_t mac[6];
+  std::uint8_t port_low;
+  std::uint8_t is_local;
+  std::uint32_t age;
+  std::uint8_t port_high;
+  std::uint8_t padding;
+  std::uint16_t unused;
+};
+static_assert(sizeof(LearnedAddress) == 16);
+
+std::string mac_text(const std::uint8_t (&mac)[6]) {
+  char text[18];
+  std::snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+                mac[4], mac[5]);
+  return text;
+}
+
+void read_bridges(FirewallFacts& facts) {
+  std::map<std::string, std::map<std::string, std::string>> learned;  // bridge, address, port
+  for (const std::string& link : names_in(links_folder)) {
+    const std::string place = std::string(links_folder) + '/' + link;
+    if (access((place + "/brif").c_str(), F_OK) != 0) continue;
+    std::vector<std::string>& ports = facts.bridges[link] = names_in(place + "/brif");
+    std::map<unsigned long, std::string> numbers;
+    for (const std::string& port : ports)
+      if (const auto number = read_text(place + "/brif/" + port + "/port_no", 16))
+        numbers[std::strtoul(number->c_str(), nullptr, 16)] = port;
+    const auto table = read_text(place + "/brforward");
+    for (std::size_t at = 0; table && at + sizeof(LearnedAddress) <= table->size();
+         at += sizeof(LearnedAddress)) {
+      LearnedAddress entry;
+      std::memcpy(&entry, table->data() + at, sizeof entry);
+      const auto port = numbers.find(entry.port_low | entry.port_high << 8u);
+      if (!entry.is_local && port != numbers.end())
+        learned[link][mac_text(entry.mac)] = port->second;
+    }
+  }
+  // "IP address  HW type  Flags  HW address  Mask  Device"; IPv6 has no such file.
+  const auto known = read_text("/proc/net/arp");
+  std::istringstream lines(known ? *known : "");
+  std::string address, type, flags, mac, mask, link;
+  std::getline(lines, address);
+  while (lines >> address >> type >> flags >> mac >> mask >> link) {
+    const auto ip = IpAddress::parse(address);
+    if (!ip || flags == "0x0") continue;
+    const auto& macs = learned[link];
+    const auto port = macs.find(mac);
+    facts.neighbours[{link, *ip}] = {mac, port == macs.end() ? "" : port->second};
+  }
+}
+
 // iptables-legacy's programs load its modules, and with them its chains: they are asked only where
 // those are there.
 bool legacy_used(const char* family) {
@@ -92,6 +161,7 @@ bool legacy_used(const char* family) {
 FirewallFacts read_firewall() {
   FirewallFacts facts;
   read_links(facts);
+  read_bridges(facts);
   if (geteuid() != 0) {
     facts.unread.push_back(
         {ErrorCode::not_allowed, "whether a firewall is in the way is for root to see"});
@@ -108,12 +178,12 @@ FirewallFacts read_firewall() {
   if (legacy_used("ip6"))
     append(facts.tables,
            read_iptables_save(saved("ip6tables-legacy-save", facts), Tool::iptables_legacy, "ip6"));
-  const auto json = list_ruleset();
-  if (!json) {
-    facts.unread.push_back(json.error());
+  const auto lists = list_ruleset();
+  if (!lists) {
+    facts.unread.push_back(lists.error());
     return facts;
   }
-  auto tables = read_nft_ruleset(*json, !v4.empty() || !v6.empty());
+  auto tables = read_nft_ruleset(lists->ruleset, !v4.empty() || !v6.empty(), lists->chains);
   if (tables)
     append(facts.tables, std::move(*tables));
   else

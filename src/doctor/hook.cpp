@@ -38,46 +38,47 @@ std::string link_command(const HookFacts& facts) {
 
 // Whether libvirt could run it as far as files tell.
 bool judge_file(const HookFacts& facts, Findings& findings) {
-  const auto add = [&](const char* id, Severity severity, std::string message, std::string fix) {
+  const auto add = [&](FindingId id, Severity severity, std::string message, std::string fix) {
     findings.push_back({id, severity, facts.link, std::move(message), std::move(fix)});
   };
   const std::string reinstall = "reinstall virt-forward: " + facts.program + " is missing";
   if (facts.kind == HookFacts::Link::absent) {
-    add("hook-missing", Severity::error,
+    add(FindingId::hook_missing, Severity::error,
         "libvirt's hook is not installed: the daemon learns of starts and stops late, and "
         "required=\"yes\" has no effect",
         facts.program_exists ? link_command(facts) + "\n" + notice_command : reinstall);
     return false;
   }
   if (!facts.exists) {
-    add("hook-dangling", Severity::error,
+    add(FindingId::hook_dangling, Severity::error,
         "the link leads to " + printable(facts.target) + ", which is not there: libvirt skips it",
         facts.program_exists ? link_command(facts) : reinstall);
     return false;
   }
   if (!facts.executable) {
-    add("hook-not-executable", Severity::error, "libvirt skips a hook that is not executable",
+    add(FindingId::hook_not_executable, Severity::error,
+        "libvirt skips a hook that is not executable",
         "chmod 755 " + (facts.leads_there ? facts.program : facts.link));
     return false;
   }
   if (facts.kind == HookFacts::Link::file)
-    add("hook-copy", Severity::warning,
+    add(FindingId::hook_copy, Severity::warning,
         "it is a file of its own and no link to " + facts.program + ": an upgrade passes it by",
         link_command(facts));
   else if (!facts.leads_there)
-    add("hook-elsewhere", Severity::warning,
+    add(FindingId::hook_elsewhere, Severity::warning,
         "the link leads to " + printable(facts.target) + " and not to " + facts.program +
             " of this build",
         link_command(facts));
   if (!facts.leads_there) return true;  // what else it is, is not run to see
   if (!facts.version) {
-    add("hook-cannot-run", Severity::error,
+    add(FindingId::hook_cannot_run, Severity::error,
         "it cannot be run, so libvirt can start no domain: " + facts.version.error().message,
         "rm " + facts.link + "   # domains start again; then reinstall virt-forward");
     return false;
   }
   if (*facts.version != facts.own_version)
-    add("hook-version", Severity::warning,
+    add(FindingId::hook_version, Severity::warning,
         "it says " +
             (facts.version->empty() ? "nothing" : '"' + printable(*facts.version, 80) + '"') +
             ", and this build's says \"" + facts.own_version + '"',
@@ -101,7 +102,7 @@ void judge_notice(const HookFacts& facts, Findings& findings) {
                             moment(facts.since);
     const bool known = facts.daemon_answers;
     findings.push_back(
-        {"hook-not-noticed", Severity::warning, facts.link,
+        {FindingId::hook_not_noticed, Severity::warning, facts.link,
          why + ". Unless it was sent SIGHUP since, it does not run it; " +
              (known ? "the daemon has not heard from it (this is likely, not certain)"
                     : "no daemon could say whether it heard from it (this is a guess)"),
@@ -135,7 +136,7 @@ void judge_other(const OtherHook& other, Findings& findings) {
   const bool script = other.text.starts_with("#!");
   if (!other.is_program && (!script || !other.has_interpreter)) {
     findings.push_back(
-        {"other-hook-broken", Severity::error, other.path,
+        {FindingId::other_hook_broken, Severity::error, other.path,
          script
              ? "its interpreter \"" +
                    printable(other.text.substr(2, other.text.find('\n') - 2), 100) +
@@ -148,7 +149,7 @@ void judge_other(const OtherHook& other, Findings& findings) {
   for (const std::string_view program : {"virsh", "virt-install", "virt-xml", "virt-forward"})
     if (calls(other.text, program)) {
       findings.push_back(
-          {"other-hook-calls-libvirt", Severity::warning, other.path,
+          {FindingId::other_hook_calls_libvirt, Severity::warning, other.path,
            "it seems to call " + std::string(program) +
                ": libvirt waits for its hooks and answers nobody about the domain meanwhile, so "
                "both may hang, and ours behind it",
@@ -163,7 +164,7 @@ void judge_other(const OtherHook& other, Findings& findings) {
 
 void judge_hook(const HookFacts& facts, Findings& findings) {
   if (facts.unreadable) {
-    findings.push_back({"hook", Severity::not_checked, facts.link,
+    findings.push_back({FindingId::hook, Severity::not_checked, facts.link,
                         "whether it is installed: " + facts.unreadable->message,
                         "sudo virt-forward doctor"});
     return;

@@ -54,18 +54,6 @@ std::optional<OtherHook> read_other(const std::string& path) {
   return other;
 }
 
-std::vector<std::string> names_in(const std::string& folder) {
-  std::vector<std::string> names;
-  struct Close {
-    void operator()(DIR* directory) const { closedir(directory); }
-  };
-  const std::unique_ptr<DIR, Close> directory(opendir(folder.c_str()));
-  while (const dirent* const entry = directory ? readdir(directory.get()) : nullptr)
-    if (entry->d_name[0] != '.' && names.size() < most_others) names.emplace_back(entry->d_name);
-  std::ranges::sort(names);
-  return names;
-}
-
 void read_link(HookFacts& facts) {
   struct stat link {};
   if (lstat(facts.link.c_str(), &link) != 0) {
@@ -101,7 +89,7 @@ HookFacts read_hook(const std::string& program, const std::string& hooks) {
   if (stat(heard_mark, &mark) == 0) facts.heard = mark.st_mtime;
   facts.libvirt = processes_named({"libvirtd", "virtqemud"});
   std::vector<std::string> paths{hooks + "/qemu"};
-  for (const std::string& name : names_in(hooks + "/qemu.d"))
+  for (const std::string& name : names_in(hooks + "/qemu.d", most_others))
     if (hooks + "/qemu.d/" + name != facts.link) paths.push_back(hooks + "/qemu.d/" + name);
   for (const std::string& path : paths)
     if (auto other = read_other(path)) facts.others.push_back(std::move(*other));

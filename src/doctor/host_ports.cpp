@@ -44,7 +44,7 @@ void judge(const SeenDomain& seen, const ForwardView& forward, const PortHolders
     fix += remove_command(forward, "--live") + " && " + add_command(forward, "--live");
   else
     fix += "# the forward is tried again by itself";
-  findings.push_back({"host-port-held", moved ? Severity::warning : Severity::error,
+  findings.push_back({FindingId::host_port_held, moved ? Severity::warning : Severity::error,
                       seen.domain.name, std::move(message), std::move(fix)});
 }
 

@@ -27,7 +27,7 @@ std::string join_group(const std::string& user) {
 void judge_polkit(const std::string& user, const Result<std::vector<PolkitAnswer>>& answers,
                   Findings& findings) {
   if (!answers) {
-    findings.push_back({"polkit", Severity::not_checked, user,
+    findings.push_back({FindingId::polkit, Severity::not_checked, user,
                         "what polkit lets this user do: " + answers.error().message,
                         "sudo virt-forward doctor"});
     return;
@@ -39,15 +39,15 @@ void judge_polkit(const std::string& user, const Result<std::vector<PolkitAnswer
       continue;
     }
     if (answer.authorized) continue;
-    findings.push_back({"polkit-refuses", answer.challenge ? Severity::warning : Severity::error,
-                        user,
+    findings.push_back({FindingId::polkit_refuses,
+                        answer.challenge ? Severity::warning : Severity::error, user,
                         "polkit's answer to " + answer.action + " is " +
                             (answer.challenge ? "\"not without a password\"" : "\"no\""),
                         join_group(user)});
   }
   if (!unknown.empty())
     findings.push_back(
-        {"polkit-actions-missing", Severity::error, unknown,
+        {FindingId::polkit_actions_missing, Severity::error, unknown,
          "polkit does not know these actions, so it lets nobody but root do them",
          "reinstall virt-forward: /usr/share/polkit-1/actions/org.virtforward1.policy "
          "is missing or cannot be read"});

@@ -122,6 +122,18 @@ Result<RunningProgram> program_of(std::uint32_t pid) {
   return program;
 }
 
+std::vector<std::string> names_in(const std::string& folder, std::size_t most) {
+  std::vector<std::string> names;
+  struct Close {
+    void operator()(DIR* directory) const { closedir(directory); }
+  };
+  const std::unique_ptr<DIR, Close> directory(opendir(folder.c_str()));
+  while (const dirent* const entry = directory ? readdir(directory.get()) : nullptr)
+    if (entry->d_name[0] != '.' && names.size() < most) names.emplace_back(entry->d_name);
+  std::ranges::sort(names);
+  return names;
+}
+
 Result<std::string> output_of(const std::vector<std::string>& command) {
   std::vector<const gchar*> arguments;
   for (const std::string& word : command)

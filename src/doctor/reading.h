@@ -18,6 +18,9 @@ Result<std::string> read_text(const std::string& path, std::size_t most = 1 << 2
 // The last `most` bytes.
 Result<std::string> read_end(const std::string& path, std::size_t most = 1 << 20);
 
+// Of what is in a folder, hidden files left out, sorted; none where it cannot be read.
+std::vector<std::string> names_in(const std::string& folder, std::size_t most = 4096);
+
 struct RunningProcess {
   std::uint32_t pid = 0;
   std::string name;          // as the kernel knows it: at most 15 bytes

@@ -36,6 +36,16 @@ Tri address_in(const FilterValues& values, const std::optional<IpAddress>& addre
   return Tri::no;
 }
 
+Tri text_in(const FilterValues& values, const std::optional<std::string>& text) {
+  if (!text) return Tri::maybe;
+  for (const FilterValue& value : values) {
+    const auto* const one = std::get_if<std::string>(&value);
+    if (!one) return Tri::maybe;
+    if (*one == *text) return Tri::yes;
+  }
+  return Tri::no;
+}
+
 Tri number_in(const FilterValues& values, std::optional<std::int64_t> number) {
   if (!number) return Tri::maybe;
   for (const FilterValue& value : values) {
@@ -66,6 +76,13 @@ Tri all_of(const FilterRule& rule, const Packet& packet) {
   for (const Condition& condition : rule.conditions)
     all = std::min(all, condition(packet));
   return all;
+}
+
+// Whether the chain is on the device that the packet comes to ("ingress") or leaves by ("egress").
+Tri on_device(const FilterChain& chain, const Packet& packet) {
+  if (chain.devices.empty()) return Tri::maybe;
+  const FilterValues devices(chain.devices.begin(), chain.devices.end());
+  return link_in(devices, chain.hook == "ingress" ? packet.in_link : packet.out_link);
 }
 
 // Follows a packet through one base chain.
@@ -165,6 +182,14 @@ Tri equals(FilterKey key, const FilterValues& values, const Packet& packet) {
       return link_in(values, packet.in_link);
     case FilterKey::out_link:
       return link_in(values, packet.out_link);
+    case FilterKey::in_bridge:
+      return link_in(values, packet.in_bridge);
+    case FilterKey::out_bridge:
+      return link_in(values, packet.out_bridge);
+    case FilterKey::source_mac:
+      return text_in(values, packet.source_mac);
+    case FilterKey::destination_mac:
+      return text_in(values, packet.destination_mac);
     case FilterKey::source:
       return address_in(values, packet.source, packet.v6);
     case FilterKey::destination:
@@ -177,6 +202,8 @@ Tri equals(FilterKey key, const FilterValues& values, const Packet& packet) {
       return word_in(values, tcp ? "tcp" : "udp", tcp ? 6 : 17);
     case FilterKey::family:
       return word_in(values, packet.v6 ? "ipv6" : "ipv4", packet.v6 ? 10 : 2);
+    case FilterKey::ether_type:
+      return word_in(values, packet.v6 ? "ip6" : "ip", packet.v6 ? 0x86dd : 0x0800);
     case FilterKey::state:
       return word_in(values, packet.established ? "established" : "new",
                      packet.established ? 2 : 8);
@@ -192,9 +219,18 @@ std::vector<Obstacle> obstacles(const std::vector<FilterTable>& tables, std::str
   std::vector<Obstacle> found;
   for (const FilterTable& table : tables) {
     if (table.family == (packet.v6 ? "ip" : "ip6")) continue;
-    for (const auto& [name, chain] : table.chains)
-      if (chain.hook == hook)
-        if (const auto obstacle = Walk(table, chain, packet).obstacle()) found.push_back(*obstacle);
+    if (packet.layer != Layer::device &&
+        (table.family == "bridge") != (packet.layer == Layer::bridge))
+      continue;
+    for (const auto& [name, chain] : table.chains) {
+      if (chain.hook != hook) continue;
+      const Tri here = packet.layer == Layer::device ? on_device(chain, packet) : Tri::yes;
+      if (here == Tri::no) continue;
+      auto obstacle = Walk(table, chain, packet).obstacle();
+      if (!obstacle) continue;
+      obstacle->certain = obstacle->certain && here == Tri::yes;
+      found.push_back(*obstacle);
+    }
   }
   return found;
 }

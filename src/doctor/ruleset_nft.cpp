@@ -5,6 +5,7 @@
 #include <json-glib/json-glib.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "base/printable.h"
 #include "doctor/ruleset.h"
@@ -152,15 +153,23 @@ class Reader {
     std::optional<Protocol> protocol;  // the packet has to be of
   };
 
+  static std::optional<FilterKey> ether_key(const std::string& field) {
+    if (field == "saddr") return FilterKey::source_mac;
+    if (field == "daddr") return FilterKey::destination_mac;
+    if (field == "type") return FilterKey::ether_type;
+    return std::nullopt;
+  }
+
   static Left left_of(JsonNode* node) {
     JsonObject* const object = object_of(node);
     Left left;
     if (JsonObject* const meta = object_of(member(object, "meta"))) {
       const std::map<std::string, FilterKey, std::less<>> keys{
-          {"iifname", FilterKey::in_link},  {"iif", FilterKey::in_link},
-          {"oifname", FilterKey::out_link}, {"oif", FilterKey::out_link},
-          {"l4proto", FilterKey::protocol}, {"nfproto", FilterKey::family},
-          {"skuid", FilterKey::uid}};
+          {"iifname", FilterKey::in_link},     {"iif", FilterKey::in_link},
+          {"oifname", FilterKey::out_link},    {"oif", FilterKey::out_link},
+          {"ibrname", FilterKey::in_bridge},   {"obrname", FilterKey::out_bridge},
+          {"protocol", FilterKey::ether_type}, {"l4proto", FilterKey::protocol},
+          {"nfproto", FilterKey::family},      {"skuid", FilterKey::uid}};
       if (const auto key = keys.find(text_of(meta, "key")); key != keys.end())
         left.key = key->second;
     } else if (JsonObject* const ct = object_of(member(object, "ct"))) {
@@ -175,7 +184,7 @@ class Reader {
       if (field == "protocol" || field == "nexthdr") left.key = FilterKey::protocol;
       if (field == "dport") left.key = FilterKey::destination_port;
       if (field == "sport") left.key = FilterKey::source_port;
-      if (protocol == "ether") left.key.reset();
+      if (protocol == "ether") left.key = ether_key(field);
     }
     return left;
   }
@@ -322,6 +331,42 @@ class Reader {
   std::string place_;
 };
 
+// Of lines "table netdev low {", "chain out {" and "type filter hook egress device "eth0" ..." or
+// "... devices = { "eth0", "eth1" } ...".
+void read_devices(const std::string& chains, std::map<std::string, FilterTable>& tables) {
+  std::istringstream lines(chains);
+  std::string line;
+  FilterTable* table = nullptr;
+  FilterChain* chain = nullptr;
+  while (std::getline(lines, line)) {
+    std::istringstream parts(line);
+    std::string word;
+    std::string name;
+    parts >> word >> name;
+    if (word == "table") {
+      std::string second;
+      parts >> second;
+      const auto found = tables.find(name + ' ' + second);
+      table = found == tables.end() ? nullptr : &found->second;
+      chain = nullptr;
+    } else if (word == "chain") {
+      chain = nullptr;
+      if (!table) continue;
+      const auto found = table->chains.find(name);
+      if (found != table->chains.end()) chain = &found->second;
+    } else if (const std::size_t at = line.find(" device"); at != std::string::npos) {
+      if (!chain || !chain->devices.empty()) continue;
+      const std::size_t begin = line.find(' ', at + 1);
+      std::string names = line.substr(begin, line.find(" priority") - begin);
+      for (char& one : names)
+        if (std::string_view("={},\"").find(one) != std::string_view::npos) one = ' ';
+      std::istringstream list(names);
+      while (list >> name)
+        chain->devices.push_back(name);
+    }
+  }
+}
+
 bool is_iptables(const FilterTable& table) {
   if (table.family != "ip" && table.family != "ip6") return false;
   return std::ranges::any_of(table.chains, [](const auto& chain) {
@@ -332,7 +377,8 @@ bool is_iptables(const FilterTable& table) {
 
 }  // namespace
 
-Result<std::vector<FilterTable>> read_nft_ruleset(const std::string& json, bool without_iptables) {
+Result<std::vector<FilterTable>> read_nft_ruleset(const std::string& json, bool without_iptables,
+                                                  const std::string& chains) {
   const auto parser = adopt(json_parser_new());
   GErrorOut error;
   if (!json_parser_load_from_data(parser.get(), json.data(), static_cast<gssize>(json.size()),
@@ -358,8 +404,13 @@ Result<std::vector<FilterTable>> read_nft_ruleset(const std::string& json, bool 
     FilterChain& made = table.chains[text_of(chain, "name")];
     made.name = text_of(chain, "name");
     if (text_of(chain, "type") == "filter") made.hook = text_of(chain, "hook");
+    if (JsonNode* const device = member(chain, "dev")) {
+      if (JSON_NODE_HOLDS_VALUE(device)) made.devices.push_back(text_of(device));
+      for_each_element(device, [&](JsonNode* one) { made.devices.push_back(text_of(one)); });
+    }
     made.drops = text_of(chain, "policy") == "drop";
   });
+  read_devices(chains, tables);
   Reader reader(std::move(sets));
   for_each_element(all, [&](JsonNode* node) {
     JsonObject* const rule = object_of(member(object_of(node), "rule"));

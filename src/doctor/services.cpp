@@ -25,34 +25,34 @@ const char* restart_command(const SeenDaemon& daemon) {
 void judge_daemon(const SeenDaemon& daemon, const std::string& own_version, Findings& findings) {
   if (daemon.silent) {
     if (daemon.silent->code == ErrorCode::not_allowed)
-      findings.push_back({"daemon", Severity::not_checked, daemon.title,
+      findings.push_back({FindingId::daemon, Severity::not_checked, daemon.title,
                           "it cannot be asked: " + daemon.silent->message,
                           "sudo virt-forward doctor"});
     else if (daemon.start.empty() ||
              daemon.silent->message.find("does not answer") != std::string::npos)
-      findings.push_back({"daemon-silent", Severity::error, daemon.title, daemon.silent->message,
-                          restart_command(daemon)});
+      findings.push_back({FindingId::daemon_silent, Severity::error, daemon.title,
+                          daemon.silent->message, restart_command(daemon)});
     else
-      findings.push_back({"daemon-down", Severity::error, daemon.title,
+      findings.push_back({FindingId::daemon_down, Severity::error, daemon.title,
                           "it does not run, so nothing forwards a port or notices a guest",
                           daemon.start});
     return;
   }
   if (daemon.version != own_version)
-    findings.push_back({"daemon-version", Severity::warning, daemon.title,
+    findings.push_back({FindingId::daemon_version, Severity::warning, daemon.title,
                         "it is of version " +
                             (daemon.version.empty() ? "unknown" : daemon.version) +
                             ", and this virt-forward of " + own_version,
                         restart_command(daemon)});
   if (!daemon.relay_connected)
-    findings.push_back({"relay-down", Severity::error, daemon.title,
+    findings.push_back({FindingId::relay_down, Severity::error, daemon.title,
                         "it has no relay that answers in its protocol: host ports are bound, but "
                         "nobody carries bytes",
                         daemon.system ? "systemctl restart virt-forward-relay"
                                       : "systemctl --user restart virt-forward-relay"});
   if (!daemon.libvirt_connected)
     findings.push_back(
-        {"libvirt-disconnected", Severity::error, daemon.title,
+        {FindingId::libvirt_disconnected, Severity::error, daemon.title,
          "it has no connection to " + daemon.uri + ": domains that start now get no forwards",
          daemon.system ? "systemctl restart libvirtd   # virtqemud on modular hosts"
                        : "virsh --connect " + daemon.uri + " version"});
@@ -68,17 +68,17 @@ void judge_processes(const std::vector<ServiceProcess>& processes, bool system,
     }
     if (!one.program->replaced) continue;
     const std::string program = one.program->path.substr(one.program->path.rfind('/') + 1);
-    findings.push_back(
-        {program == relay_program ? "relay-program-replaced" : "daemon-program-replaced",
-         Severity::warning, program,
-         "process " + std::to_string(one.process.pid) + " runs a " + program +
-             " that is no longer installed: it was upgraded or removed since",
-         "systemctl restart " + program});
+    findings.push_back({program == relay_program ? FindingId::relay_program_replaced
+                                                 : FindingId::daemon_program_replaced,
+                        Severity::warning, program,
+                        "process " + std::to_string(one.process.pid) + " runs a " + program +
+                            " that is no longer installed: it was upgraded or removed since",
+                        "systemctl restart " + program});
   }
   if (!looked && system)
-    findings.push_back({"programs", Severity::not_checked, "virt-forwardd, virt-forward-relay",
-                        "whether they are the installed programs is for root to see",
-                        "sudo virt-forward doctor"});
+    findings.push_back(
+        {FindingId::programs, Severity::not_checked, "virt-forwardd, virt-forward-relay",
+         "whether they are the installed programs is for root to see", "sudo virt-forward doctor"});
 }
 
 void judge_units(const std::vector<UnitState>& units, Findings& findings) {
@@ -93,13 +93,13 @@ void judge_units(const std::vector<UnitState>& units, Findings& findings) {
     if (unit.state.empty() || &list != &missing) list += (list.empty() ? "" : " ") + unit.unit;
   }
   if (!missing.empty())
-    findings.push_back({"units-missing", Severity::error, missing,
+    findings.push_back({FindingId::units_missing, Severity::error, missing,
                         "systemd does not know these units", "systemctl daemon-reload"});
   if (!masked.empty())
-    findings.push_back({"units-masked", Severity::error, masked,
+    findings.push_back({FindingId::units_masked, Severity::error, masked,
                         "systemd may not start these units", "systemctl unmask " + masked});
   if (!off.empty())
-    findings.push_back({"units-disabled", Severity::warning, off,
+    findings.push_back({FindingId::units_disabled, Severity::warning, off,
                         "these are not enabled: after the next boot nothing is forwarded",
                         "systemctl enable --now virt-forward.target " + off});
 }
@@ -108,18 +108,19 @@ void judge_libvirt(const std::string& uri, const Result<void>& answer, Findings&
   if (answer) return;
   const std::string& message = answer.error().message;
   if (answer.error().code == ErrorCode::not_supported) {
-    findings.push_back({"libvirt", Severity::not_checked, uri, message, "apt install libvirt0"});
+    findings.push_back(
+        {FindingId::libvirt, Severity::not_checked, uri, message, "apt install libvirt0"});
     return;
   }
   if (answer.error().code == ErrorCode::no_daemon) {
-    findings.push_back({"libvirt-silent", Severity::error, uri, message,
+    findings.push_back({FindingId::libvirt_silent, Severity::error, uri, message,
                         "systemctl restart libvirtd   # virtqemud on modular hosts"});
     return;
   }
   const bool refused = message.find("ermission denied") != std::string::npos ||
                        message.find("uthentication") != std::string::npos;
   findings.push_back(
-      {"libvirt-unreachable", Severity::error, uri,
+      {FindingId::libvirt_unreachable, Severity::error, uri,
        "libvirt cannot be reached: " + printable(message, 300),
        refused
            ? "usermod --append --groups libvirt " + user_name(getuid()) + "   # then log in again"
@@ -140,7 +141,7 @@ void check_services(const Seen& seen, Findings& findings) {
   if (*units)
     judge_units(**units, findings);
   else
-    findings.push_back({"units", Severity::not_checked, "systemd",
+    findings.push_back({FindingId::units, Severity::not_checked, "systemd",
                         "whether the units are enabled: " + units->error().message,
                         "systemctl is-enabled virt-forward.target"});
 }

@@ -3,8 +3,10 @@
 #include "metrics/http_server.h"
 
 #include <microhttpd.h>
+#include <sys/socket.h>
 
 #include <cerrno>
+#include <list>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -15,7 +17,8 @@
 namespace vf {
 namespace {
 
-constexpr unsigned max_connections = 16;
+constexpr unsigned max_connections = 64;
+constexpr std::size_t most_waiting = 32;
 constexpr unsigned idle_seconds = 10;
 constexpr std::size_t request_memory = 16 * 1024;
 
@@ -46,10 +49,35 @@ constexpr char plain[] = "text/plain; charset=utf-8";
 
 }  // namespace
 
+// Who is connected, the oldest first. A local port is open to every user, so when many have come
+// the oldest has to go: a scrape takes milliseconds, and those who only hold a place keep nobody
+// out.
+class Places {
+ public:
+  static void changed(void* data, MHD_Connection* connection, void**,
+                      MHD_ConnectionNotificationCode what) noexcept {
+    Places& places = *static_cast<Places*>(data);
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+      places.connections_.remove(connection);
+      return;
+    }
+    places.connections_.push_back(connection);
+    if (places.connections_.size() <= most_waiting) return;
+    const MHD_ConnectionInfo* const info =
+        MHD_get_connection_info(places.connections_.front(), MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info) shutdown(info->connect_fd, SHUT_RDWR);
+    places.connections_.pop_front();
+  }
+
+ private:
+  std::list<MHD_Connection*> connections_;  // of the server's one thread
+};
+
 struct HttpServer::State {
   bool tcp;
   std::optional<SocketFile> file;
   std::function<std::string()> text;
+  Places places = {};
   MHD_Daemon* daemon = nullptr;
 
   // Called when the header is there, and again with what the request carries.
@@ -91,12 +119,12 @@ Result<HttpServer> HttpServer::start(Listening listening, std::function<std::str
   const std::string name = listening.name;
   std::unique_ptr<State> state(
       new State{listening.tcp, std::move(listening.file), std::move(text)});
-  state->daemon =
-      MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &State::handle,
-                       state.get(), MHD_OPTION_LISTEN_SOCKET, listening.socket.get(),
-                       MHD_OPTION_CONNECTION_LIMIT, max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-                       idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, request_memory,
-                       MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+  state->daemon = MHD_start_daemon(
+      MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &State::handle, state.get(),
+      MHD_OPTION_LISTEN_SOCKET, listening.socket.get(), MHD_OPTION_CONNECTION_LIMIT,
+      max_connections, MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
+      MHD_OPTION_CONNECTION_MEMORY_LIMIT, request_memory, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+      MHD_OPTION_NOTIFY_CONNECTION, &Places::changed, &state->places, MHD_OPTION_END);
   if (!state->daemon) return Unexpected(system_error(errno, "serve " + name));
   (void)listening.socket.release();  // the daemon's
   return HttpServer(std::move(state));

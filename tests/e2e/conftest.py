@@ -11,8 +11,12 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lab import agents, host, leaks, programs, ssh  # noqa: E402
+from lab import agents, findings, host, leaks, programs, ssh  # noqa: E402
 from lab import guest as guests  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "causes(id, ...): the doctor reports these findings in the test")
 
 
 def pytest_sessionstart(session):
@@ -126,6 +130,16 @@ def stand_in(guest, daemon):
             return domain.start_paused(), inside
 
         yield make
+
+
+@pytest.fixture(autouse=True)
+def caused(request):
+    """A test has caused the findings that it says it causes."""
+    findings.reported.clear()
+    yield
+    if not getattr(request.node, "failed", False):
+        wanted = {one for mark in request.node.iter_markers("causes") for one in mark.args}
+        assert wanted <= findings.reported
 
 
 # For files whose tests share a daemon and guests, to boot less: what a test adds must be gone after it,

@@ -1,44 +1,29 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """`virt-forward doctor`: every finding is caused for real, and where its fix is a command that this lab can run, the fix
-is run and the finding is gone. (test_doctor_guests.py and test_doctor_users.py have those that need more.)"""
+is run and the finding is gone. (test_doctor_guests.py, test_doctor_host.py and
+test_doctor_users.py have those that need more.)"""
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from xml.etree import ElementTree
 
 import pytest
 
 from lab import guest as guests
-from lab import host, wait
+from lab import host, programs, wait
+from lab.findings import causes, doctor, finding, ids
 from lab.programs import Cli
 from lab.transfer import wait_http
 
 LINK = "/etc/libvirt/hooks/qemu.d/50-virt-forward"
 PROGRAM = "/usr/sbin/virt-forward-hook"
 KEPT = "/run/lab/kept"
-
-
-def doctor(*arguments):
-    """Its findings; the exit status agrees with them."""
-    said = Cli("doctor", "--json", *arguments, check=False, deadline=60)
-    found = json.loads(said.stdout)
-    wrong = [one for one in found if one["severity"] != "not-checked"]
-    assert said.status == (1 if wrong else 0), said.stderr
-    assert all(one["message"] and one["fix"] for one in found)
-    return found
-
-
-def ids(*arguments):
-    return sorted({one["id"] for one in doctor(*arguments)})
-
-
-def finding(name, *arguments):
-    found = doctor(*arguments)
-    return next((one for one in found if one["id"] == name), None) or pytest.fail(f"no {name} in {found}")
 
 
 def virsh(*arguments):
@@ -72,7 +57,7 @@ def kept(path):
 def replace(path, text):
     """A program in a new file: the old one may be running."""
     os.unlink(path)
-    with open(path, "w", encoding="ascii") as file:
+    with open(path, "wb") as file:
         file.write(text)
     os.chmod(path, 0o755)
 
@@ -123,15 +108,22 @@ def not_executable():
 
 
 def cannot_run():
-    replace(PROGRAM, "#!/nowhere/shell\n")
+    replace(PROGRAM, b"#!/nowhere/shell\n")
 
 
 def version():
-    replace(PROGRAM, "#!/bin/sh\necho virt-forward-hook 0.0.1\n")
+    replace(PROGRAM, b"#!/bin/sh\necho virt-forward-hook 0.0.1\n")
 
 
-@pytest.mark.parametrize("cause", [missing, dangling, elsewhere, copy, not_executable, cannot_run, version],
-                         ids=lambda cause: cause.__name__)
+@pytest.mark.parametrize("cause", [
+    pytest.param(missing, marks=causes("hook-missing")),
+    pytest.param(dangling, marks=causes("hook-dangling")),
+    pytest.param(elsewhere, marks=causes("hook-elsewhere")),
+    pytest.param(copy, marks=causes("hook-copy")),
+    pytest.param(not_executable, marks=causes("hook-not-executable")),
+    pytest.param(cannot_run, marks=causes("hook-cannot-run")),
+    pytest.param(version, marks=causes("hook-version")),
+], ids=lambda cause: cause.__name__)
 def test_hook(web, cause):
     name = "hook-" + cause.__name__.replace("_", "-")
     with kept(PROGRAM), kept(LINK):
@@ -144,6 +136,7 @@ def test_hook(web, cause):
     assert doctor() == []
 
 
+@causes("hook-not-noticed")
 def test_hook_that_libvirtd_has_not_noticed(daemon, web, libvirtd, guest):
     other = guest("other", guests.forwards("<vf:forward guest-port='80' host-port='8180'/>"), start=False)
     with kept(LINK):
@@ -167,9 +160,11 @@ def test_hook_that_libvirtd_has_not_noticed(daemon, web, libvirtd, guest):
     wait.until(noticed, "libvirtd runs the hook, and the daemon has heard from it")
 
 
-@pytest.mark.parametrize("text, name", [("#!/nowhere/shell\n", "other-hook-broken"), ("echo\n", "other-hook-broken"),
-                                        ("#!/bin/sh\nvirsh domid \"$1\"\n", "other-hook-calls-libvirt")],
-                         ids=["no-interpreter", "no-program", "virsh"])
+@pytest.mark.parametrize("text, name", [
+    pytest.param("#!/nowhere/shell\n", "other-hook-broken", marks=causes("other-hook-broken")),
+    pytest.param("echo\n", "other-hook-broken", marks=causes("other-hook-broken")),
+    pytest.param("#!/bin/sh\nvirsh domid \"$1\"\n", "other-hook-calls-libvirt", marks=causes("other-hook-calls-libvirt")),
+], ids=["no-interpreter", "no-program", "virsh"])
 def test_other_hooks(web, text, name):
     path = "/etc/libvirt/hooks/qemu.d/10-other"
     try:
@@ -187,6 +182,7 @@ def test_other_hooks(web, text, name):
 
 # --- daemon, relay, libvirt
 
+@causes("daemon-down", "domains")
 def test_daemon_down(daemon, web):
     daemon.kill()
     try:
@@ -199,6 +195,7 @@ def test_daemon_down(daemon, web):
     wait.until(lambda: doctor() == [], "all is well again")
 
 
+@causes("daemon-silent")
 def test_daemon_silent(daemon, web):
     os.kill(daemon.pid, signal.SIGSTOP)
     try:
@@ -213,6 +210,7 @@ def upgraded(path):
     os.replace(path + ".new", path)
 
 
+@causes("daemon-program-replaced", "relay-program-replaced")
 def test_programs_replaced(daemon, web):
     upgraded("/usr/sbin/virt-forwardd")
     upgraded("/usr/bin/virt-forward-relay")
@@ -224,6 +222,25 @@ def test_programs_replaced(daemon, web):
     wait.until(lambda: doctor() == [], "the new relay is up", 20)
 
 
+@causes("daemon-version")
+def test_daemon_of_another_version(daemon, web):
+    """The same program, but for the version that it says it is of."""
+    version = Cli("--version").stdout.split()[1].encode()
+    with kept(programs.DAEMON):
+        with open(programs.DAEMON, "rb") as file:
+            program = file.read()
+        changed = re.sub(rb"(?<![\w.])" + re.escape(version) + rb"\0", b"9" * len(version) + b"\0", program)
+        assert changed != program
+        replace(programs.DAEMON, changed)
+        daemon.restart()
+        one = finding("daemon-version")
+        assert "9" * len(version) in one["message"] and version.decode() in one["message"]
+        assert one["severity"] == "warning" and one["fix"] == "systemctl restart virt-forwardd"
+    daemon.restart()
+    wait.until(lambda: doctor() == [], "all is well again")
+
+
+@causes("relay-down")
 def test_relay_down(daemon, web):
     path = "/usr/bin/virt-forward-relay"
     [relay] = daemon.relay_pids()
@@ -236,6 +253,7 @@ def test_relay_down(daemon, web):
     wait.until(lambda: doctor() == [], "all is well again", 30)
 
 
+@causes("libvirt-silent", "libvirt-disconnected", "libvirt-unreachable")
 def test_libvirt(daemon, web, libvirtd):
     pid = libvirtd.pid()
     os.kill(pid, signal.SIGSTOP)
@@ -253,6 +271,7 @@ def test_libvirt(daemon, web, libvirtd):
 
 # --- domains
 
+@causes("metadata", "no-address", "no-vsock", "forward-waiting", "forward-denied", "forward-failed")
 def test_a_sick_domain(daemon, guest):
     sick = guest("sick", guests.forwards(
         "<vf:forward name='waits' guest-port='80' host-port='8181'/>\n"
@@ -274,6 +293,7 @@ def test_a_sick_domain(daemon, guest):
     assert "<vsock" in virsh("dumpxml", "--inactive", "sick")
 
 
+@causes("forward-no-listener")
 def test_nobody_listens(daemon, web):
     Cli("add", "web", "9292:9", "--name", "none", "--persistent")
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", 9292)) as client:
@@ -284,6 +304,7 @@ def test_nobody_listens(daemon, web):
     assert doctor("web") == []
 
 
+@causes("live-only", "config-only")
 def test_drift(daemon, web):
     Cli("add", "web", "9191:80", "--name", "drifts")
     one = finding("live-only", "web")
@@ -296,6 +317,7 @@ def test_drift(daemon, web):
     Cli("remove", "web", "drifts", "--persistent")
 
 
+@causes("host-port-held")
 def test_host_port_held(daemon, web, guest):
     with socket.create_server(("127.0.0.1", 8282)):
         Cli("add", "web", "8282:80", "--name", "moved", "--persistent")
@@ -338,6 +360,7 @@ NFT = "nft -f - <<'X'\ntable inet fw {{ chain {0} {{ type filter hook {0} priori
      "iptables-legacy -D OUTPUT -d 192.168.122.0/24 -j DROP; iptables-legacy -D OUTPUT -o virbr0 -j ACCEPT",
      "table ip filter, chain OUTPUT (iptables-legacy)"),
 ], ids=["port", "first-packets", "policy", "answers", "clients", "iptables-nft", "iptables-legacy"])
+@causes("firewall-drops")
 def test_firewall(web, cause, undo, where):
     subprocess.run(cause, shell=True, check=True)
     try:
@@ -352,6 +375,58 @@ def test_firewall(web, cause, undo, where):
     assert doctor("web") == []
 
 
+BELOW = "nft -f - <<'X'\ntable {0} low {{ chain {1} {{ type filter hook {1} {2} priority 0; policy {3};\n{4}\n}}\n}}\nX"
+
+
+@pytest.mark.parametrize("family, hook, device, policy, rule, where", [
+    ("bridge", "output", "", "accept", "ip daddr 192.168.122.0/24 tcp dport 80 drop", "swallows connections of this host"),
+    ("bridge", "postrouting", "", "accept", "oifname TAP drop", "swallows connections of this host"),
+    ("bridge", "prerouting", "", "accept", "ether saddr MAC ether type ip tcp sport 80 drop", "swallows answers of"),
+    ("bridge", "input", "", "drop", "ether type arp accept", 'the policy "drop" of table bridge low'),
+    ("netdev", "ingress", "device TAP", "accept", "ip protocol tcp drop", "swallows answers of"),
+    ("netdev", "egress", "device virbr0", "accept", "tcp dport { 80, 443 } drop", "swallows connections of this host"),
+    ("netdev", "ingress", "device lo", "accept", "tcp dport 8080 drop", "swallows clients of 127.0.0.1:8080"),
+    ("inet", "ingress", "device virbr0", "accept", "tcp sport 80 drop", "swallows answers of"),
+], ids=["bridge-port", "bridge-tap", "bridge-mac", "bridge-policy", "tap", "egress", "lo", "inet-ingress"])
+@causes("firewall-drops")
+def test_firewall_below(web, family, hook, device, policy, rule, where):
+    """What sees frames on the guest's bridge and on the device of its own in it."""
+    assert b"guest web" in wait_http(8080)  # the neighbour is known
+    tap = ElementTree.fromstring(web.domain.XMLDesc()).find("./devices/interface/target").get("dev")
+    words = {"TAP": tap, "MAC": web.macs()[0]}
+    for word, value in words.items():
+        device, rule = device.replace(word, value), rule.replace(word, value)
+    subprocess.run(BELOW.format(family, hook, device, policy, rule), shell=True, check=True)
+    try:
+        one = finding("firewall-drops", "web")
+        assert one["severity"] == "error" and where in one["message"] and f"table {family} low" in one["message"], one
+        for one in doctor("web"):
+            mend(one)
+        assert doctor("web") == []
+        assert b"guest web" in wait_http(8080)
+    finally:
+        subprocess.run(["nft", "delete", "table", family, "low"], check=True)
+    assert doctor("web") == []
+
+
+@pytest.mark.parametrize("table", [
+    BELOW.format("bridge", "forward", "", "drop", ""),  # between guests
+    BELOW.format("bridge", "output", "", "accept", "oifname other drop"),
+    BELOW.format("netdev", "ingress", "device eth7", "drop", ""),
+    BELOW.format("netdev", "egress", "device virbr0", "accept", "udp dport 80 drop\nip6 nexthdr tcp drop"),
+], ids=["forwarded", "other-bridge", "other-device", "other-protocol"])
+def test_rules_below_that_are_not_in_the_way(web, table):
+    subprocess.run("ip link add eth7 type veth peer name eth8", shell=True, check=True)
+    try:
+        subprocess.run(table, shell=True, check=True)
+        assert doctor("web") == []
+        assert b"guest web" in wait_http(8080)
+    finally:
+        subprocess.run("nft delete table bridge low 2> /dev/null || nft delete table netdev low; ip link delete eth7",
+                       shell=True, check=True)
+
+
+@causes("firewall-drops")
 def test_a_rule_that_depends(web):
     """Warned of, not said to be so."""
     subprocess.run(NFT.format("output", "accept", "meta mark 7 oifname virbr0 drop"), shell=True, check=True)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """`virt-forward doctor` for ordinary users, with the real polkitd: alice is nobody, bob is in the group libvirt."""
-import json
+import contextlib
 import os
 import socket
 import subprocess
 
 import pytest
 
+from lab import findings, programs, wait
 from lab import guest as guests
-from lab import programs, wait
+from lab.findings import causes
 from test_bus import NAME, owned, polkit, run, system_bus
 
 POLICY = "/usr/share/polkit-1/actions/org.virtforward1.policy"
@@ -31,13 +32,11 @@ def served(nothing_left, request):
         yield daemon
 
 
-def doctor(user, *arguments):
-    status, out, error = run(programs.CLI, "--connect", "qemu:///system", "doctor", "--json", *arguments, user=user)
-    found = json.loads(out)
-    assert status == (1 if any(one["severity"] != "not-checked" for one in found) else 0), error
-    return found
+def doctor(user):
+    return findings.doctor("--connect", "qemu:///system", user=user)
 
 
+@causes("polkit-refuses", "firewall", "programs")
 def test_polkits_answer(served, guest):
     web = guest("web", guests.forwards("<vf:forward guest-port='80' host-port='8080'/>"), start=False)
     web.start_paused()
@@ -51,6 +50,7 @@ def test_polkits_answer(served, guest):
     assert {"firewall", "programs"} <= {one["id"] for one in bobs}, "what is for root to see is said to be unseen"
 
 
+@causes("polkit-actions-missing")
 def test_actions_missing(served):
     os.rename(POLICY, POLICY + ".away")
     try:
@@ -69,3 +69,16 @@ def test_whose_the_port_is_without_the_right_to_see_more(served, guest):
         status, out, error = run(programs.CLI, "--connect", "qemu:///system", "explain", "web", "8080", user="bob")
         assert status == 0, error
         assert "8080 on 127.0.0.1 is held by a program of user root (run as root to see the process)" in out
+
+
+@causes("daemon", "domains", "polkit", "hook")
+def test_without_a_bus(daemon):
+    """Then the daemon is for root alone; and so is here the folder of hooks."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink("/run/dbus/system_bus_socket")  # of an earlier one
+    os.chmod("/etc/libvirt/hooks", 0o700)
+    try:
+        found = {one["id"]: one["severity"] for one in doctor("bob")}
+        assert found == dict.fromkeys(found, "not-checked"), found
+    finally:
+        os.chmod("/etc/libvirt/hooks", 0o755)

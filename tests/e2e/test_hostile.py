@@ -76,6 +76,9 @@ def test_domain_name(daemon, guest, name):
     assert_harmless(on_terminal("list", NO_COLOR="1"))
     plain = Cli("list")
     assert_harmless(plain.stdout.encode())
+    for verb in (("explain", "--", name, "8080"), ("doctor", "--", name), ("auto", "--", name), ("export", "--", name),
+                 ("add", "--dry-run", "--", name, "8082:82")):
+        assert_harmless(on_terminal(*verb, NO_COLOR="1"))
 
     # every verb takes it as a name, where it is not also the id of something else
     assert Cli("url", "--", name).stdout == "http://127.0.0.1:8080\n"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """import, export and add --wait against the real daemon and libvirt."""
 import json
+import os
+import re
 import socket
 import subprocess
 
@@ -18,6 +20,8 @@ LIST = """\
 5353:53/udp
 18000-18001:8000-8001 name=games on-busy=fail
 """
+# What moves a cursor, or turns a line around.
+CONTROL = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 GHOSTVM = {"version": 1, "cpus": 4, "portForwards": [
     {"id": "6F2C1B8E-0000-4000-8000-000000000001", "hostPort": 8080, "guestPort": 80, "enabled": True},
     {"id": "6F2C1B8E-0000-4000-8000-000000000002", "hostPort": 2222, "guestPort": 22, "enabled": False}]}
@@ -153,3 +157,88 @@ def test_an_add_that_fails_is_never_seen(paused):
         wait.until(lambda: Cli("add", "web", "8285:80", "--name", "last", check=False).status == 0, "it is mended")
         watch.wait("added", name="last")
         assert [event["event"] for event in watch.events] == ["added"], watch.events
+
+
+# --- files that nobody meant well
+
+HOSTILE = {
+    "zeros": (b"\0" * 64, "it is no text"),
+    "not-utf-8": (b"\xff\xfe8080:80\n", "not UTF-8"),
+    "two-mebibytes": (b"8080:80\n" * 262144, "longer than 1048576 bytes"),
+    "one-forward-often": (b"8080:80\n" * 100000, "is in line 1 already"),
+    "deep": (b'[{"guest-port":' + b"[" * 500000, "levels"),
+    "escapes": (b"80:80 label='\x1b]0;title\x07 \xe2\x80\xae' what\n" * 100, "and 50 more"),
+    "open-quote": (b"80:80 'label=\x1b[31m\n", "line 1"),
+    "negative": (b"-1:80\n", "line 1"),
+    "beyond": (b"99999999999999999999:80\n65536:80\n80:0\n80-79:1-2\n1-65535:1-65534\n", "line 5"),
+    "json-beyond": (b'{"portForwards":[{"hostPort":4294967376,"guestPort":80},{"hostPort":-1,"guestPort":80},'
+                    b'{"hostPort":1e300,"guestPort":80},{"hostPort":99999999999999999999,"guestPort":80}]}', "portForwards[3]"),
+    "entities": (b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><forwards>&b;</forwards>', ""),
+    "external": (b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><forwards><forward name="&a;"/></forwards>', ""),
+}
+
+
+@pytest.mark.parametrize("content, words", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_files(tmp_path, paused, content, words):
+    paused()
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    said = Cli("import", "web", str(path), check=False)
+    assert (said.status, said.stdout) == (2, "") and words in said.stderr and "nothing was added" in said.stderr
+    assert len(said.stderr) < 30000 and not CONTROL.search(said.stderr)
+    assert "root:" not in said.stderr
+    assert Cli("export", "web").stdout == ""
+
+
+def test_files_that_are_none(tmp_path, paused):
+    paused()
+    for path, status in ((str(tmp_path), 1), ("/dev/zero", 2), (str(tmp_path / "none"), 1)):
+        said = Cli("import", "web", path, check=False)
+        assert (said.status, said.stdout) == (status, ""), said.stderr
+    # these are what they lead to
+    (tmp_path / "list").write_text("8080:80\n")
+    (tmp_path / "link").symlink_to(tmp_path / "list")
+    assert Cli("import", "web", str(tmp_path / "link")).status == 0
+    os.mkfifo(tmp_path / "fifo")
+    with subprocess.Popen(["sh", "-c", f"echo 8081:81 > {tmp_path}/fifo"]):
+        assert Cli("import", "web", str(tmp_path / "fifo")).status == 0
+    assert Cli("export", "web").stdout == "8080:80\n8081:81\n"
+
+
+@pytest.mark.parametrize("label", ["two\nlines", "a\ttab", "'quo\"te' <&> \\", "\u202egnp.exe", "\u009b31m", "$(reboot) `x`; #", " = "],
+                         ids=["newline", "tab", "quotes", "reordered", "c1", "shell", "spaces"])
+def test_hostile_labels(paused, label):
+    """What can be given comes back the same by every format, or it cannot be given; no output has a control character."""
+    paused()
+    added = Cli("add", "web", "8080:80", "--label", label, check=False)
+    outputs = [added.stderr]
+    if added.status == 0:
+        for form in ("list", "json", "xml"):
+            exported = Cli("export", "web", "--format", form).stdout
+            Cli("remove", "web", "--all")
+            status, _, error = feed(exported, "web", "-")
+            assert status == 0, (form, exported, error)
+        [forward] = json.loads(Cli("list", "--json", "web").stdout)
+        assert forward["label"] == label
+        for verb in (("list", "web"), ("list", "web", "--json"), ("explain", "web", "8080"), ("doctor", "web"), ("url", "web")):
+            outputs.append(Cli(*verb, check=False).stdout)
+    else:
+        assert added.status == 2
+    for output in outputs:
+        assert not CONTROL.search(output), output
+
+
+def test_a_dry_run_makes_nothing(daemon, paused):
+    paused()
+    with socket.create_server(("127.0.0.1", 8282)), Watch("web") as watch:
+        assert Cli("add", "web", "8080:80", "--dry-run").stdout == "8080\n"
+        assert Cli("add", "web", "8282:80", "--dry-run").stdout == "8283\n"
+        assert Cli("add", "web", "8282:80", "--dry-run", "--on-busy", "fail", check=False).status == 5
+        assert Cli("add", "web", "8080:80", "--dry-run", "--host-address", "0.0.0.0", check=False).status == 6
+        assert refused(8080) and refused(8283)
+        Cli("add", "web", "8285:80", "--name", "last")
+        assert Cli("add", "web", "8286:80", "--name", "last", "--dry-run", check=False).status == 2
+        assert Cli("add", "web", "8285:81", "--dry-run").stdout == "8286\n"
+        watch.wait("added", name="last")
+        assert [event["event"] for event in watch.events] == ["added"], watch.events
+    assert Cli("export", "web").stdout == "8285:80 name=last\n"

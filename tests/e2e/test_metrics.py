@@ -246,6 +246,95 @@ def test_http(served):
         scrape()
 
 
+def drip(place):
+    """One who sends his request a letter at a time for as long as he is let."""
+    client = socket.create_connection(place) if isinstance(place, tuple) else socket.socket(socket.AF_UNIX)
+    if isinstance(place, str):
+        client.connect(place)
+    client.sendall(b"GET /metrics HT")
+    return client
+
+
+@pytest.mark.parametrize("place", [("127.0.0.1", 9737), SOCKET], ids=["port", "socket"])
+def test_a_thousand_who_hold_their_places(daemon, place):
+    """Each scrape is answered while they come, and while they keep on sending."""
+    with exporter("--listen=127.0.0.1:9737") as process:
+        def scraped():
+            connection = http.client.HTTPConnection(*place, timeout=20) if isinstance(place, tuple) else UnixHttp(place)
+            status, _, text = ask(connection)
+            return status == 200 and Metrics(text)("up") == 1
+
+        assert scraped()
+        files = len(os.listdir(f"/proc/{process.pid}/fd"))
+        held = []
+        try:
+            for number in range(1000):
+                held.append(drip(place))
+                if number % 50 == 0:
+                    assert scraped()
+            kept = 0
+            for client in held:
+                with contextlib.suppress(OSError):
+                    client.sendall(b"T")
+                    client.setblocking(False)
+                    with contextlib.suppress(BlockingIOError):
+                        client.recv(1)
+                        continue
+                    kept += 1
+            assert scraped() and 0 < kept <= 64
+            assert len(os.listdir(f"/proc/{process.pid}/fd")) <= files + 64
+        finally:
+            for client in held:
+                client.close()
+        wait.until(lambda: len(os.listdir(f"/proc/{process.pid}/fd")) <= files + 1, "they are gone")
+
+
+@pytest.mark.parametrize("request_bytes, answer_starts", [
+    (b"\0" * 4096, b""),
+    (b"GET /metrics HTTP/1.1\r\nHost: " + b"h" * (1 << 20) + b"\r\n\r\n", b"HTTP/1.1 4"),
+    (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 100_000 + b"\r\n", b"HTTP/1.1 4"),
+    (b"GET /" + b"%00" * 1000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 404"),
+    (b"GET /metrics/../metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 404"),
+    (b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n", b"HTTP/1.1 4"),
+    (b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n", b""),
+    (b"GET /metrics HTTP/9.9\r\n\r\n", b"HTTP/1.1 "),
+], ids=["zeros", "long-header", "many-headers", "nul-path", "dots", "length", "chunked", "version"])
+def test_garbage_over_http(daemon, request_bytes, answer_starts):
+    """Is refused or cut off, and costs no memory."""
+    with exporter("--listen=127.0.0.1:9737") as process:
+        def resident():
+            with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:
+                return int(file.read().split()[1]) * 4096
+
+        scrape()
+        before = resident()
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", 9737), 30) as client:
+                said = b""
+                with contextlib.suppress(OSError):
+                    client.sendall(request_bytes)
+                    client.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):
+                    said = client.recv(65536)
+                assert said.startswith(answer_starts) or said == b"", said[:100]
+        assert resident() - before < 16 << 20
+        assert scrape()("up") == 1
+
+
+def test_who_may_read_the_socket(daemon):
+    """Its user and group; another user not even connects."""
+    subprocess.run(["useradd", "-M", "mallory"], check=True)
+    try:
+        os.chmod("/run/lab", 0o755)
+        with exporter():
+            status, _, error = test_bus.run("curl", "--silent", "--show-error", "--unix-socket", SOCKET,
+                                            "http://localhost/metrics", user="mallory")
+            assert status == 7, error
+            scrape()
+    finally:
+        subprocess.run(["userdel", "mallory"], check=True)
+
+
 def test_the_readmes_lines(daemon):
     path = "/run/virt-forward-metrics/metrics.sock"
     os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -67,7 +67,7 @@ def test_without_libvirt_the_truth_is_told(libvirtd, web):
         with daemon():
             for arguments in (("list",), ("list", "--json"), ("add", "web", "81"), ("url", "web"), ("auto", "web")):
                 said = Cli(*arguments, check=False)
-                assert (said.status, said.stdout) == (1, ""), arguments
+                assert (said.status, said.stdout) == (7, ""), arguments
                 assert "no connection to qemu:///system" in said.stderr and "libvirt-sock" in said.stderr, said.stderr
             asked = subprocess.run(["gdbus", "call", "--address", f"unix:path={PRIVATE}", "--dest",
                                     "org.virtforward1", "--object-path",
@@ -85,7 +85,7 @@ def test_without_libvirt_the_truth_is_told(libvirtd, web):
             wait.until(lambda: "what it shows may be old" in Cli("list", "--all").stderr, "it has noticed")
             assert "site" in Cli("list", "--all").stdout
             unknown = Cli("url", "nobody", check=False)
-            assert unknown.status == 1 and "not known" in unknown.stderr
+            assert unknown.status == 7 and "not known" in unknown.stderr
             libvirtd.start()
             wait.until(lambda: Cli("list", "--all").stderr == "", "it is back")
     finally:

@@ -81,6 +81,21 @@ TEST(ForwardFile, WhatIsNoTextIsRefused) {
   EXPECT_TRUE(empty.errors.empty() && empty.forwards.empty());
 }
 
+TEST(ForwardFile, AJsonTextHasFewLevels) {
+  const auto nested = [](std::size_t levels) {
+    return R"([{"guest-port":"80","x":)" + std::string(levels, '[') + std::string(levels, ']') +
+           "}]";
+  };
+  EXPECT_EQ(read_forward_file(nested(200'000)).errors,
+            std::vector<std::string>{"it has more than 64 levels"});
+  EXPECT_EQ(read_forward_file(nested(62)).errors,
+            std::vector<std::string>{"[0]: x is " + std::string(62, '[') + std::string(15, ']') +
+                                     "...; allowed are texts"});
+  const std::string brackets = R"([{"guest-port":"80","label":")" + std::string(100, '[') + "\\\"" +
+                               std::string(100, '{') + R"("}])";
+  EXPECT_EQ(read_forward_file(brackets).forwards.size(), 1u);
+}
+
 // As its own source writes it: a bundle's config.json has much besides.
 TEST(ForwardFile, GhostVmsConfiguration) {
   const ForwardFile file = read_forward_file(R"({

@@ -129,13 +129,13 @@ TEST_F(Search, WithoutLibvirtNothingIsKnownAndThatIsSaid) {
     std::vector<std::string> line = to_it;
     line.insert(line.end(), words.begin(), words.end());
     const ProgramResult result = run_searching(line);
-    EXPECT_EQ(result.status, 1) << words.front() << result.err;
+    EXPECT_EQ(result.status, 7) << words.front() << result.err;
     EXPECT_EQ(result.out, "") << words.front();
     EXPECT_NE(result.err.find("no such socket"), std::string::npos) << result.err;
   }
   // One that sees helps itself, but what only the blind one could know is not known.
   EXPECT_EQ(run({"--address", blind.address, "url", "web"}).out, "http://127.0.0.1:8080\n");
-  EXPECT_EQ(run({"--address", blind.address, "url", "nobody"}).status, 1);
+  EXPECT_EQ(run({"--address", blind.address, "url", "nobody"}).status, 7);
 }
 
 TEST_F(Search, ADaemonThatOnlyStartsIsWaitedFor) {
@@ -160,7 +160,7 @@ TEST_F(Search, WithoutLibvirtWhatWasKnownIsShown) {
   EXPECT_EQ(result.out, "http://127.0.0.1:8080\n");
   EXPECT_NE(result.err.find("(it hung up); what it shows may be old"), std::string::npos)
       << result.err;
-  EXPECT_EQ(run({"url", "nobody"}).status, 1);
+  EXPECT_EQ(run({"url", "nobody"}).status, 7);
 }
 
 TEST_F(Search, NamesAreAnsweredWithTheNearest) {

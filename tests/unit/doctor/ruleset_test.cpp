@@ -180,6 +180,70 @@ TEST(Ruleset, ReadsWhatIptablesSaves) {
   EXPECT_EQ(outcome(tables, to_guest("fd00::5", 8005)), "") << "not of this family";
 }
 
+// The same table in both, as nft 1.0.6 lists it: the devices are in the text alone.
+std::string below(const char* family, const char* hook, const std::string& rules,
+                  const char* policy = "accept") {
+  return std::string(R"({"nftables":[{"chain":{"family":")") + family +
+         R"(","table":"low","name":"one","type":"filter","hook":")" + hook + R"(","policy":")" +
+         policy + R"("}},{"rule":{"family":")" + family +
+         R"(","table":"low","chain":"one","expr":[)" + rules + "]}}]}";
+}
+
+std::string of_layer(const std::string& json, Layer layer, Packet packet, std::string_view hook,
+                     const std::string& chains = "") {
+  packet.layer = layer;
+  const auto tables = read_nft_ruleset(json, false, chains);
+  return tables ? outcome(*tables, packet, hook) : "unread";
+}
+
+TEST(Ruleset, OfABridgeSeesItsPortsAndHardwareAddresses) {
+  Packet frame = to_guest();
+  frame.out_link = "vnet0";
+  frame.out_bridge = "virbr0";
+  frame.destination_mac = "52:54:00:11:22:33";
+  const auto judged = [&](const std::string& rules) {
+    return of_layer(below("bridge", "output", rules), Layer::bridge, frame, "output");
+  };
+  const auto equal = [](const std::string& left, const std::string& right) {
+    return R"({"match":{"op":"==","left":)" + left + R"(,"right":)" + right + "}},";
+  };
+  const std::string obrname = R"({"meta":{"key":"obrname"}})";
+  const std::string daddr = R"({"payload":{"protocol":"ether","field":"daddr"}})";
+  const std::string type = R"({"payload":{"protocol":"ether","field":"type"}})";
+  EXPECT_EQ(judged(equal(obrname, R"("virbr0")") + drop), "certain obrname virbr0 drop");
+  EXPECT_EQ(judged(equal(obrname, R"("virbr1")") + drop), "");
+  EXPECT_EQ(judged(equal(daddr, R"("52:54:00:11:22:33")") + equal(type, R"("ip")") + drop),
+            "certain ether daddr 52:54:00:11:22:33 ether type ip drop");
+  EXPECT_EQ(judged(equal(daddr, R"("52:54:00:11:22:34")") + drop), "");
+  EXPECT_EQ(judged(equal(type, R"("arp")") + drop), "");
+  const std::string any = below("bridge", "output", drop);
+  EXPECT_EQ(of_layer(any, Layer::network, to_guest(), "output"), "") << "another layer's";
+  EXPECT_EQ(of_layer(with_rules("", "drop"), Layer::bridge, frame, "output"), "");
+  frame.destination_mac.reset();
+  EXPECT_EQ(judged(equal(daddr, R"("52:54:00:11:22:34")") + drop),
+            "maybe ether daddr 52:54:00:11:22:34 drop");
+}
+
+TEST(Ruleset, OfADeviceIsForThatDevice) {
+  const std::string json = below("netdev", "egress", drop);
+  const auto judged = [&](const std::string& hook_line) {
+    return of_layer(json, Layer::device, to_guest(), "egress",
+                    "table inet low {\n\tchain one {\n\t\ttype filter hook ingress device \"lo\" "
+                    "priority filter; policy accept;\n\t}\n}\ntable netdev low {\n\tchain one "
+                    "{\n\t\ttype filter hook egress " +
+                        hook_line + " priority filter; policy accept;\n\t}\n}\n");
+  };
+  EXPECT_EQ(judged("device \"virbr0\""), "certain drop");
+  EXPECT_EQ(judged("devices = { eth0, virbr0 }"), "certain drop");
+  EXPECT_EQ(judged("devices = { \"eth0\", \"virbr0\" }"), "certain drop");
+  EXPECT_EQ(judged("device \"virbr1\""), "");
+  EXPECT_EQ(of_layer(json, Layer::device, to_guest(), "egress"), "maybe drop")
+      << "on which, is unknown";
+  Packet unknown = to_guest();
+  unknown.out_link.reset();
+  EXPECT_EQ(of_layer(json, Layer::device, unknown, "egress"), "maybe drop");
+}
+
 TEST(Ruleset, ASubnetIsARange) {
   const auto net = subnet(*IpAddress::parse("192.168.130.77"), 23);
   ASSERT_TRUE(net);
