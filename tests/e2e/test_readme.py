@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The README's copy-paste lines, run as they stand there on a real guest."""
+"""The copy-paste lines of the README, and of contrib/doc/ways.md, run as they stand there on a real guest."""
 import json
 import os
 import re
@@ -44,12 +44,10 @@ WEB, SSH_IN, EVERYTHING, SESSION, LAN = (block("Five set-ups", "sh", number) for
 COMMAND_LINE = block("From the command line", "sh")
 VIRSH = block("From virsh", "sh")
 XML = block("From virt-manager", "xml")
-VSOCK, RULES = (block("Ports that open by themselves", "xml", number) for number in range(2))
-SWITCH = block("Ports that open by themselves", "sh")
+RULES = block("Ports that open by themselves", "xml")
 OPENED = block("Ports that open by themselves", "console")
 EXPLAINED = block("Ways into the guest", "console")
-SSH_SET_UP = block("Ways into the guest", "sh")
-SSH_XML = block("Ways into the guest", "xml")
+SSH_SET_UP, SSH_XML = block("ssh", "sh"), block("ssh", "xml")
 DOCTOR = block("When it does not work", "console")
 UNDO = block("Undo everything", "sh")
 RELAY = block("The relay by itself", "sh")
@@ -147,10 +145,7 @@ def test_everything_that_a_guest_opens(daemon, stand_in):
     run(device)
     vsock = ElementTree.fromstring(run("virsh dumpxml web --inactive")).find("./devices/vsock")
     assert (vsock.get("model"), vsock.find("cid").get("auto")) == ("virtio", "yes")
-    wanted = ElementTree.fromstring(VSOCK)
-    assert (wanted.get("model"), wanted.find("cid").get("auto")) == ("virtio", "yes")
     run(switch)
-    assert SWITCH.strip() == switch
 
     (list_, table), (block_, _), (auto, _) = commands(OPENED)
     for line in table[1:]:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The README's fenced blocks, for tests that run what stands there."""
+"""The fenced blocks of the README and of what it leaves to contrib/doc, for tests that run what stands there."""
 import os
 import textwrap
 from typing import NamedTuple
 
-README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../README.md")
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+FILES = ("README.md", "contrib/doc/ways.md")
 
 
 class Block(NamedTuple):
@@ -15,8 +16,11 @@ class Block(NamedTuple):
 
 
 def every_block():
-    with open(README, encoding="utf-8") as file:
-        lines = iter(file.read().splitlines())
+    text = ""
+    for name in FILES:
+        with open(f"{TOP}/{name}", encoding="utf-8") as file:
+            text += file.read()
+    lines = iter(text.splitlines())
     found = []
     heading = ""
     for line in lines:
