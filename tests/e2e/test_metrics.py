@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import conftest
 import test_bus
 import test_readme
-from lab import agents, programs, wait
+from lab import agents, programs, readme, wait
 from lab import guest as guests
 from lab.transfer import Transfer, answer, assert_served, refused
 
@@ -338,7 +338,7 @@ def test_who_may_read_the_socket(daemon):
 def test_the_readmes_lines(daemon):
     path = "/run/virt-forward-metrics/metrics.sock"
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    _, *lines = test_readme.blocks("Metrics", "sh")[0].splitlines()  # there is no systemd
+    _, *lines = readme.blocks("Metrics", "sh")[0].splitlines()  # there is no systemd
     assert len(lines) == 2
     with exporter(path=path):
         for line in lines:

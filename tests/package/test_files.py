@@ -141,8 +141,7 @@ def test_apparmor_profile(name):
 
 
 def test_services_are_confined_by_their_profiles():
-    # The exporter of metrics has none: it may do nothing that its unit does not let it do.
-    for unit in (unit for unit in HOST_UNITS if unit.endswith(".service") and "metrics" not in unit):
+    for unit in (unit for unit in HOST_UNITS if unit.endswith(".service")):
         # "-": also where AppArmor is not
         assert f"\nAppArmorProfile=-{unit.removesuffix('.service')}\n" in \
             read(f"{STAGE}/usr/lib/systemd/system/{unit}")

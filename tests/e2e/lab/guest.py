@@ -120,6 +120,14 @@ def _archive(files):
     return bytes(out)
 
 
+def initramfs_with(base, files):
+    """The bytes of an initramfs that has these files as well: the kernel unpacks one archive after the other,
+    each at a multiple of four bytes."""
+    with open(base, "rb") as file:
+        data = file.read()
+    return data + bytes(-len(data) % 4) + _archive(files)
+
+
 def forwards(body):
     """The metadata element around forward, auto and ssh elements written with the prefix vf."""
     return f"<vf:forwards xmlns:vf='{NAMESPACE}'>{body}</vf:forwards>"
@@ -174,11 +182,10 @@ class Guest:
         self._initramfs_path = None
         initramfs = f"{image}/initramfs"
         if files:
-            # the kernel unpacks one archive after the other, each at a multiple of four bytes
             self._initramfs_path = f"{directory}/{self.uuid}.initramfs"
-            with open(initramfs, "rb") as base, open(self._initramfs_path, "wb") as file:
-                data = base.read()
-                file.write(data + bytes(-len(data) % 4) + _archive(files))
+            whole = initramfs_with(initramfs, files)
+            with open(self._initramfs_path, "wb") as file:
+                file.write(whole)
             initramfs = self._initramfs_path
         self.xml = DOMAIN.format(
             type=os.environ.get("VF_LAB_DOMAIN_TYPE", "qemu"), initramfs=initramfs,

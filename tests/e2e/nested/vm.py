@@ -14,8 +14,8 @@ import tarfile
 import tempfile
 import time
 
-BOOT = 120  # seconds until the first sign of life
-SILENCE = 60  # seconds between two, at most; every five there is one
+BOOT = 300  # seconds until the first sign of life
+SILENCE = 180  # seconds between two, at most; every five there is one
 
 
 def made_by(script):
