@@ -48,7 +48,9 @@ def test_what_is_not_counted_is_not_shown():
         relays = daemon.relays()
         for pid in relays:
             os.kill(pid, signal.SIGSTOP)  # nobody can say now
-        until(lambda: " open" not in panel.row("Counted").get_name(), "what was counted is not shown any more", 30)
-        for pid in relays:
-            os.kill(pid, signal.SIGCONT)
+        try:
+            until(lambda: " open" not in panel.row("Counted").get_name(), "what was counted is not shown any more", 30)
+        finally:
+            for pid in relays:
+                os.kill(pid, signal.SIGCONT)
         until(lambda: " open" in panel.row("Counted").get_name(), "connections are counted again", 30)
