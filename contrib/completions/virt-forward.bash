@@ -14,7 +14,7 @@ _virt_forward_candidates() {
     url) echo "$global --copy --open" ;;
     auto | block | unblock) echo "$global --live --config --persistent" ;;
     doctor) echo "$global" ;;
-    allow) echo "$global --process --live --config --persistent" ;;
+    allow) echo "$global --process --undo --live --config --persistent" ;;
     explain) echo "$global --metadata --listener" ;;
     import) echo "$global --dry-run --live --config --persistent" ;;
     export) echo "$global --format --live --config" ;;

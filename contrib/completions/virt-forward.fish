@@ -114,5 +114,6 @@ complete -c virt-forward -n '__vf_verb list watch' -s a -l all -d 'Also stopped 
 complete -c virt-forward -n '__vf_verb url' -l copy -d 'Copy it to the clipboard'
 complete -c virt-forward -n '__vf_verb url' -l open -d 'Open it'
 complete -c virt-forward -n '__vf_verb allow' -l process -d 'Always, for this process'
+complete -c virt-forward -n '__vf_verb allow' -l undo -d 'Take the answer back'
 complete -c virt-forward -n '__vf_verb explain' -l metadata -r -F -d 'Rules, or - for standard input'
 complete -c virt-forward -n '__vf_verb explain' -l listener -x -d 'A port to try'

@@ -35,22 +35,47 @@ Result<std::string> process_of(const FoundDomain& found, const PortSpec& spec) {
                                                    "; allow the ports themselves, or one by one");
 }
 
+// `what`: ports, or a process that may have gone meanwhile.
+Result<void> undo(const FoundDomain& found, const std::string& what, bool by_process,
+                  const EditFlags& edit) {
+  const auto take_back = [&](Protocol protocol, PortRange ports, const std::string& process) {
+    return found.daemon->disallow(found.path, protocol, ports, process, edit);
+  };
+  if (const auto spec = parse_port_spec(what)) {
+    if (!by_process) return take_back(spec->protocol, spec->ports, {});
+    const auto process = process_of(found, *spec);
+    if (!process) return Unexpected(process.error());
+    return take_back(spec->protocol, *PortRange::parse("1-65535"), *process);
+  }
+  const auto of_tcp = take_back(Protocol::tcp, *PortRange::parse("1-65535"), what);
+  const auto of_udp = take_back(Protocol::udp, *PortRange::parse("1-65535"), what);
+  return of_tcp ? of_tcp : of_udp;
+}
+
 int run_allow(const Verb& verb, Call& call) {
   EditFlags edit;
   bool by_process = false;
+  bool taking_back = false;
   Options options(std::string(verb.parameters), std::string(verb.description));
   options.flag("process", 0, by_process, "Always, and whatever else that process opens");
+  options.flag("undo", 0, taking_back,
+               "Take the answer back: of a port, or of a process by its name");
   options.flag("live", 0, edit.live, "Edit the running domain alone");
   options.flag("config", 0, edit.config, "Edit what the next start brings alone");
   options.flag("persistent", 0, edit.persistent, "Both (the default with --process)");
   std::vector<std::string> positional;
   if (const auto over = take_arguments(verb, call, options, positional, 2, 2)) return *over;
   const auto spec = parse_port_spec(positional[1]);
-  if (!spec) return fail(spec.error());
+  if (!spec && !taking_back) return fail(spec.error());
   const auto daemons = Daemons::open(call.globals, call.command_line);
   if (!daemons) return fail(daemons.error());
   const auto found = daemons->find(positional[0]);
   if (!found) return fail(found.error());
+  if (taking_back) {
+    const auto undone = undo(*found, positional[1], by_process, edit);
+    if (!undone) return fail(with_scope_hint(undone.error(), found->domain));
+    return show_ports_json(*daemons, positional[0], call);
+  }
   std::string process;
   if (by_process) {
     const auto name = process_of(*found, *spec);
@@ -78,7 +103,8 @@ const Verb allow_verb{
     "forwarded, until the\n"
     "domain stops. With --process, always, and so is what else the process opens "
     "that the rule\n"
-    "asks about.",
+    "asks about. With --undo, takes such an answer back; instead of a port it can be the "
+    "name of a process.",
     false,
     run_allow};
 

@@ -325,12 +325,16 @@ Result<std::string> Daemon::metadata(const std::string& domain_path,
   return std::string(element);
 }
 
-Result<void> Daemon::edit_block(const char* method, const std::string& domain_path,
-                                Protocol protocol, PortRange ports,
+Result<void> Daemon::edit_ports(const char* method, const std::string& domain_path,
+                                Protocol protocol, PortRange ports, const std::string& process,
                                 const EditFlags& options) const {
+  GVariantDict dictionary;
+  const auto flags = borrow(options_variant(options));
+  g_variant_dict_init(&dictionary, flags.get());
+  if (!process.empty()) g_variant_dict_insert(&dictionary, "process", "s", process.c_str());
   auto reply = call(domain_path, domain_interface, method,
                     g_variant_new("(ss@a{sv})", std::string(text(protocol)).c_str(),
-                                  ports.text().c_str(), options_variant(options)),
+                                  ports.text().c_str(), g_variant_dict_end(&dictionary)),
                     "()", editing_timeout);
   if (!reply) return Unexpected(reply.error());
   return {};
@@ -338,26 +342,22 @@ Result<void> Daemon::edit_block(const char* method, const std::string& domain_pa
 
 Result<void> Daemon::block(const std::string& domain_path, Protocol protocol, PortRange ports,
                            const EditFlags& options) const {
-  return edit_block("Block", domain_path, protocol, ports, options);
+  return edit_ports("Block", domain_path, protocol, ports, {}, options);
 }
 
 Result<void> Daemon::unblock(const std::string& domain_path, Protocol protocol, PortRange ports,
                              const EditFlags& options) const {
-  return edit_block("Unblock", domain_path, protocol, ports, options);
+  return edit_ports("Unblock", domain_path, protocol, ports, {}, options);
 }
 
 Result<void> Daemon::allow(const std::string& domain_path, Protocol protocol, PortRange ports,
                            const std::string& process, const EditFlags& options) const {
-  GVariantDict dictionary;
-  const auto flags = borrow(options_variant(options));
-  g_variant_dict_init(&dictionary, flags.get());
-  if (!process.empty()) g_variant_dict_insert(&dictionary, "process", "s", process.c_str());
-  auto reply = call(domain_path, domain_interface, "Allow",
-                    g_variant_new("(ss@a{sv})", std::string(text(protocol)).c_str(),
-                                  ports.text().c_str(), g_variant_dict_end(&dictionary)),
-                    "()", editing_timeout);
-  if (!reply) return Unexpected(reply.error());
-  return {};
+  return edit_ports("Allow", domain_path, protocol, ports, process, options);
+}
+
+Result<void> Daemon::disallow(const std::string& domain_path, Protocol protocol, PortRange ports,
+                              const std::string& process, const EditFlags& options) const {
+  return edit_ports("Disallow", domain_path, protocol, ports, process, options);
 }
 
 Result<void> Daemon::set_automatic(const std::string& domain_path, AutoMode mode,

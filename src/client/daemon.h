@@ -100,6 +100,9 @@ class Daemon {
   // `process` empty: these ports alone, whoever listens there.
   Result<void> allow(const std::string& domain_path, Protocol protocol, PortRange ports,
                      const std::string& process, const EditFlags& options) const;
+  // `process` empty: what allows these ports, and the processes that have them open.
+  Result<void> disallow(const std::string& domain_path, Protocol protocol, PortRange ports,
+                        const std::string& process, const EditFlags& options) const;
   Result<void> set_automatic(const std::string& domain_path, AutoMode mode,
                              const EditFlags& options) const;
   // By object path; a forward that nothing counts is absent. Empty where the daemon cannot say.
@@ -120,8 +123,9 @@ class Daemon {
   Result<Ref<GVariant>> call(const std::string& path, const char* interface, const char* method,
                              GVariant* parameters, const char* reply_type,
                              std::chrono::milliseconds timeout) const;
-  Result<void> edit_block(const char* method, const std::string& domain_path, Protocol protocol,
-                          PortRange ports, const EditFlags& options) const;
+  Result<void> edit_ports(const char* method, const std::string& domain_path, Protocol protocol,
+                          PortRange ports, const std::string& process,
+                          const EditFlags& options) const;
   Result<void> greet();
   std::chrono::milliseconds libvirt_timeout() const;
 

@@ -11,6 +11,7 @@
 #include "core/definition_reader.h"
 #include "core/definition_schema.h"
 #include "core/definition_xml.h"
+#include "core/glob.h"
 #include "core/metadata_edit.h"
 #include "core/xml_document.h"
 
@@ -136,6 +137,33 @@ void remove_allows(xmlNode* automatic, Protocol protocol, PortRange ports) {
   }
 }
 
+AutoRule part_of(AutoRule allow, PortRange ports) {
+  allow.guest_port = ports;
+  return allow;
+}
+
+// What is allowed besides stays allowed.
+void take_out_of_allow(xmlNode* automatic, xmlNode* node, const AutoRule& allow, PortRange ports) {
+  const PortRange had = *allow.guest_port;
+  if (ports.high() < had.high()) {
+    const auto above = PortRange::from(*Port::from(ports.high().number() + 1u), had.high());
+    insert(automatic, node, new_rule(automatic, part_of(allow, *above)), "");
+  }
+  if (had.low() < ports.low()) {
+    const auto below = PortRange::from(had.low(), *Port::from(ports.low().number() - 1u));
+    insert(automatic, node, new_rule(automatic, part_of(allow, *below)), "");
+  }
+  remove_with_space(node);
+}
+
+// After rules have gone.
+void tidy(xmlNode* automatic) {
+  if (says_nothing(automatic))
+    remove_with_space(automatic);
+  else if (automatic->children && is_blank(automatic->children) && !automatic->children->next)
+    remove_with_space(automatic->children);
+}
+
 Error too_many_rules() {
   return {ErrorCode::invalid_argument, "the metadata would have more than " +
                                            std::to_string(DefinitionLimits::rules) +
@@ -174,10 +202,7 @@ Result<std::string> with_block_removed(std::string_view xml, Protocol protocol, 
   xmlNode* automatic = child_named(root, "auto");
   if (!take_out_of_blocks(automatic, protocol, ports)) return std::string(xml);
   if (rules_of(automatic) > DefinitionLimits::rules) return Unexpected(too_many_rules());
-  if (says_nothing(automatic))
-    remove_with_space(automatic);
-  else if (is_blank(automatic->children) && !automatic->children->next)
-    remove_with_space(automatic->children);
+  tidy(automatic);
   return written(root);
 }
 
@@ -203,6 +228,34 @@ Result<std::string> with_allow_added(std::string_view xml, AutoRule rule, PortRa
   }
   if (rules_of(automatic) >= DefinitionLimits::rules) return Unexpected(too_many_rules());
   insert(automatic, last_block, new_rule(root, rule), indent_of(automatic));
+  return written(root);
+}
+
+Result<std::string> with_allow_removed(std::string_view xml, const TakenBack& what) {
+  auto document = editable(xml);
+  if (!document) return Unexpected(std::move(document).error());
+  xmlNode* root = document->root();
+  xmlNode* automatic = child_named(root, "auto");
+  const std::string process = what.process.empty() ? "" : literal_glob(what.process);
+  bool removed = false;
+  for (xmlNode* child = automatic ? automatic->children : nullptr; child;) {
+    xmlNode* next = child->next;
+    const auto allow = marked_allow(child);
+    if (allow && process.empty() && allow->process.empty() && allow->guest_port &&
+        concerns(*allow, what.protocol, what.ports)) {
+      take_out_of_allow(automatic, child, *allow, what.ports);
+      removed = true;
+    } else if (allow && (process.empty() ? std::ranges::find(what.rules, *allow) != what.rules.end()
+                                         : allow->process == process &&
+                                               concerns(*allow, what.protocol, what.ports))) {
+      remove_with_space(child);
+      removed = true;
+    }
+    child = next;
+  }
+  if (!removed) return std::string(xml);
+  if (rules_of(automatic) > DefinitionLimits::rules) return Unexpected(too_many_rules());
+  tidy(automatic);
   return written(root);
 }
 

@@ -80,6 +80,16 @@ Result<std::string> with_block_removed(std::string_view xml, Protocol protocol, 
 // Forwards what `rule` matches, by a marked rule: in front of all others, one with a process behind
 // the marked blocks. Takes `ports` out of those. As above for the rest.
 Result<std::string> with_allow_added(std::string_view xml, AutoRule rule, PortRange ports);
+// Takes back what with_allow_added() made: without a process, what allows these ports whoever
+// listens there (others of a range stay allowed), and `rules`; with one, what allows that process
+// at any of these ports. The text itself where there is nothing of it.
+struct TakenBack {
+  Protocol protocol = Protocol::tcp;
+  PortRange ports;
+  std::string process;          // a name, no pattern
+  std::vector<AutoRule> rules;  // as they stand there
+};
+Result<std::string> with_allow_removed(std::string_view xml, const TakenBack& what);
 
 // Sets `enabled` of <auto>. An <auto> that would say no more than that the policy decides goes.
 Result<std::string> with_automatic(std::string_view xml, AutoMode mode);

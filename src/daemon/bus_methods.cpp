@@ -125,6 +125,7 @@ const BusMethods::Row* BusMethods::row(const std::string& interface, const std::
       {domain_interface, "SetAutomatic", BusAction::add, &BusMethods::set_automatic},
       {domain_interface, "GetMetadata", BusAction::read, &BusMethods::metadata},
       {domain_interface, "Allow", BusAction::add, &BusMethods::allow},
+      {domain_interface, "Disallow", BusAction::remove, &BusMethods::disallow},
       {forward_interface, "Remove", BusAction::remove, &BusMethods::remove_this_forward},
       {forward_interface, "GetCounters", BusAction::read, &BusMethods::counters},
   };
@@ -380,6 +381,12 @@ void BusMethods::allow(const Call& call) {
   if (const auto edit = port_edit(call, OwnOption::process))
     controller_.allow(edit->uuid, edit->protocol, edit->ports, edit->options.process,
                       edit->options.scope, answer_of(call));
+}
+
+void BusMethods::disallow(const Call& call) {
+  if (const auto edit = port_edit(call, OwnOption::process))
+    controller_.disallow(edit->uuid, edit->protocol, edit->ports, edit->options.process,
+                         edit->options.scope, answer_of(call));
 }
 
 void BusMethods::set_automatic(const Call& call) {

@@ -49,6 +49,7 @@ class BusMethods {
   void set_automatic(const Call& call);
   void metadata(const Call& call);
   void allow(const Call& call);
+  void disallow(const Call& call);
   void counters(const Call& call);
 
   const DomainView* domain_of(const Call& call) const;

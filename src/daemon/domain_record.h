@@ -124,6 +124,8 @@ class DomainRecord {
   // The rule that asks about this port, of a process of that name where one is given.
   std::optional<AutoRule> asking_rule(Protocol protocol, Port port,
                                       const std::string& process) const;
+  // By which allow() lets these ports through, as far as the guest has them open.
+  std::vector<AutoRule> allowing_rules(Protocol protocol, PortRange ports) const;
   std::vector<PortView> port_views() const;
   std::vector<ForwardView> forward_views(Ways ways, const Policy& policy,
                                          const Offloads& offloads) const;

@@ -59,6 +59,16 @@ std::optional<AutoRule> DomainRecord::asking_rule(Protocol protocol, Port port,
   return std::nullopt;
 }
 
+std::vector<AutoRule> DomainRecord::allowing_rules(Protocol protocol, PortRange ports) const {
+  std::vector<AutoRule> rules;
+  for (const auto& [id, entry] : guest_ports_.entries())
+    if (const auto& by = entry.decision.by; by && by->marked && by->action == RuleAction::forward &&
+                                            entry.port.protocol == protocol &&
+                                            ports.contains(entry.port.port))
+      rules.push_back(*by);
+  return rules;
+}
+
 // What was found in the guest, of an automatic forward.
 const GuestPorts::Entry* DomainRecord::detected(const SingleForward& forward) const {
   if (forward.origin != Origin::automatic) return nullptr;

@@ -328,6 +328,27 @@ void ForwardEditor::allow(const std::string& uuid, Protocol protocol, PortRange 
   });
 }
 
+void ForwardEditor::disallow(const std::string& uuid, Protocol protocol, PortRange ports,
+                             const std::string& process, EditScope scope,
+                             std::function<void(Result<void>)> done) {
+  const Error nothing{
+      ErrorCode::no_such_forward,
+      (process.empty() ? std::string(text(protocol)) + " port " + ports.text()
+                       : "process \"" + printable(process, 80) + '"') +
+          " is not allowed by \"virt-forward allow\"; a rule of the metadata that forwards it is "
+          "edited there (virsh edit)"};
+  when_known(uuid, scope, [=, this] {
+    const DomainRecord* domain = reconciler_.domain(uuid);
+    if (!domain) return done(no_such_domain(uuid));
+    TakenBack what{protocol, ports, process, {}};
+    if (process.empty()) what.rules = domain->allowing_rules(protocol, ports);
+    const auto edit = [what = std::move(what)](const std::string& element) {
+      return with_allow_removed(element, what);
+    };
+    edit_automatic(uuid, scope, edit, nothing, done);
+  });
+}
+
 void ForwardEditor::edit_automatic(const std::string& uuid, EditScope scope, LibvirtHost::Edit edit,
                                    Error nothing, std::function<void(Result<void>)> done) {
   DomainRecord* domain = reconciler_.domain(uuid);

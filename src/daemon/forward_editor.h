@@ -35,6 +35,9 @@ class ForwardEditor : public Controller {
   void allow(const std::string& uuid, Protocol protocol, PortRange ports,
              const std::string& process, EditScope scope,
              std::function<void(Result<void>)> done) override;
+  void disallow(const std::string& uuid, Protocol protocol, PortRange ports,
+                const std::string& process, EditScope scope,
+                std::function<void(Result<void>)> done) override;
   void counters(const std::string& uuid, const std::string& id,
                 std::function<void(Result<ForwardCounters>)> done) override;
   void all_counters(std::function<void(Result<std::vector<Counted>>)> done) override;

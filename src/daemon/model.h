@@ -122,6 +122,11 @@ class Controller {
   virtual void allow(const std::string& uuid, Protocol protocol, PortRange ports,
                      const std::string& process, EditScope scope,
                      std::function<void(Result<void>)> done) = 0;
+  // Takes back what allow() made: of `process`, at any of these ports; without one, of these ports
+  // and of the processes that have them open. Scope, done and errors as of unblock().
+  virtual void disallow(const std::string& uuid, Protocol protocol, PortRange ports,
+                        const std::string& process, EditScope scope,
+                        std::function<void(Result<void>)> done) = 0;
 
   virtual void counters(const std::string& uuid, const std::string& id,
                         std::function<void(Result<ForwardCounters>)> done) = 0;

@@ -104,6 +104,36 @@ void block(Panel& panel, GVariant* target) {
   set_blocked(panel, *row, !port || port->port.state != DetectedState::blocked);
 }
 
+// What a rule asks about.
+void answer(Panel& panel, GVariant* target, bool always) {
+  const Row* row = meant(panel, target);
+  const auto* asked = row ? std::get_if<PortRow>(&row->content) : nullptr;
+  if (!asked || !asked->port.port || asked->port.state != DetectedState::asking) return;
+  const std::string number = std::to_string(asked->port.port->number());
+  const std::string process =
+      always && asked->port.process ? asked->port.process->name : std::string();
+  panel.ask(
+      row->source,
+      [domain = row->domain, protocol = asked->port.protocol, port = *asked->port.port,
+       process](const Daemon& daemon) { return daemon.allow(domain, protocol, port, process, {}); },
+      told(panel, format(_("Port %s allowed"), number), format(_("Cannot Allow Port %s"), number)));
+}
+
+void disallow(Panel& panel, GVariant* target) {
+  const Row* row = nullptr;
+  const ForwardRow* forward = meant_forward(panel, target, &row);
+  if (!forward || !forward->forward.guest_port) return;
+  const std::string number = std::to_string(forward->forward.guest_port->number());
+  panel.ask(
+      row->source,
+      [domain = row->domain, protocol = forward->forward.protocol,
+       port = *forward->forward.guest_port](const Daemon& daemon) {
+        return daemon.disallow(domain, protocol, port, {}, {});
+      },
+      told(panel, format(_("Port %s is not allowed any more"), number),
+           format(_("Cannot Take the Permission of Port %s Back"), number)));
+}
+
 void remove_now(Panel& panel, std::size_t source, const std::string& domain,
                 const ForwardView& forward) {
   EditFlags flags;
@@ -226,6 +256,9 @@ constexpr Entry entries[] = {
     {"open", "s", open},
     {"block", "s", block},
     {"unblock", "s", block},
+    {"allow", "s", [](Panel& panel, GVariant* target) { answer(panel, target, false); }},
+    {"allow-process", "s", [](Panel& panel, GVariant* target) { answer(panel, target, true); }},
+    {"disallow", "s", disallow},
     {"remove", "s", remove},
     {"edit", "s", edit},
     {"forward", "s", forward},

@@ -2,6 +2,7 @@
 
 #include "base/printable.h"
 #include "panel/row_widgets.h"
+#include "panel/template.h"
 #include "panel/words.h"
 
 namespace vf::panel {
@@ -31,9 +32,10 @@ gboolean switched(GtkSwitch*, gboolean on, VfDomainRow* widget) {
 }  // namespace
 
 void vf_domain_row_show(VfDomainRow* widget, const Row& row) {
-  const DomainView& domain = std::get<DomainRow>(row.content).domain;
+  const auto& shown = std::get<DomainRow>(row.content);
+  const DomainView& domain = shown.domain;
   gtk_label_set_text(widget->name, printable(domain.name, 256).c_str());
-  const std::string details = agent(domain);
+  const std::string details = vf::panel::details(shown);
   gtk_label_set_text(widget->details, details.c_str());
   gtk_widget_set_tooltip_text(GTK_WIDGET(widget->details), details.c_str());
   gtk_widget_set_visible(GTK_WIDGET(widget->details), !details.empty());
@@ -45,12 +47,11 @@ void vf_domain_row_show(VfDomainRow* widget, const Row& row) {
 }
 
 static void vf_domain_row_class_init(VfDomainRowClass* type) {
-  GtkWidgetClass* widget = GTK_WIDGET_CLASS(type);
-  gtk_widget_class_set_template_from_resource(widget, "/org/virtforward1/Panel/ui/domain-row.ui");
-  gtk_widget_class_bind_template_child(widget, VfDomainRow, name);
-  gtk_widget_class_bind_template_child(widget, VfDomainRow, details);
-  gtk_widget_class_bind_template_child(widget, VfDomainRow, automatic);
-  gtk_widget_class_bind_template_child(widget, VfDomainRow, add);
+  set_template(type, "domain-row",
+               {{"name", G_STRUCT_OFFSET(VfDomainRow, name)},
+                {"details", G_STRUCT_OFFSET(VfDomainRow, details)},
+                {"automatic", G_STRUCT_OFFSET(VfDomainRow, automatic)},
+                {"add", G_STRUCT_OFFSET(VfDomainRow, add)}});
 }
 
 static void vf_domain_row_init(VfDomainRow* widget) {

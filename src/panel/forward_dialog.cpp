@@ -11,7 +11,9 @@
 #include <array>
 
 #include "base/printable.h"
+#include "core/definition_xml.h"
 #include "panel/forward_form.h"
+#include "panel/template.h"
 #include "panel/words.h"
 
 namespace vf::panel {
@@ -22,12 +24,16 @@ G_DECLARE_FINAL_TYPE(VfForwardDialog, vf_forward_dialog, VF, FORWARD_DIALOG, Adw
 struct _VfForwardDialog {
   AdwWindow parent;
   GtkButton* accept;
+  GtkLabel* accept_label;
   AdwComboRow* machine;
   GtkEditable* guest_port;
   GtkEditable* host_port;
   AdwComboRow* protocol;
   GtkEditable* label;
   AdwComboRow* span;
+  AdwExpanderRow* more;
+  GtkEditable* host_address;
+  AdwComboRow* transport;
   GtkImage* verdict_icon;
   GtkLabel* verdict;
 };
@@ -35,18 +41,20 @@ struct _VfForwardDialog {
 G_DEFINE_FINAL_TYPE(VfForwardDialog, vf_forward_dialog, ADW_TYPE_WINDOW)
 
 static void vf_forward_dialog_class_init(VfForwardDialogClass* type) {
-  GtkWidgetClass* widget = GTK_WIDGET_CLASS(type);
-  gtk_widget_class_set_template_from_resource(widget,
-                                              "/org/virtforward1/Panel/ui/forward-dialog.ui");
-  gtk_widget_class_bind_template_child(widget, VfForwardDialog, accept);
-  gtk_widget_class_bind_template_child(widget, VfForwardDialog, machine);
-  gtk_widget_class_bind_template_child(widget, VfForwardDialog, guest_port);
-  gtk_widget_class_bind_template_child(widget, VfForwardDialog, host_port);
-  gtk_widget_class_bind_template_child(widget, VfForwardDialog, protocol);
-  gtk_widget_class_bind_template_child(widget, VfForwardDialog, label);
-  gtk_widget_class_bind_template_child(widget, VfForwardDialog, span);
-  gtk_widget_class_bind_template_child(widget, VfForwardDialog, verdict_icon);
-  gtk_widget_class_bind_template_child(widget, VfForwardDialog, verdict);
+  set_template(type, "forward-dialog",
+               {{"accept", G_STRUCT_OFFSET(VfForwardDialog, accept)},
+                {"accept_label", G_STRUCT_OFFSET(VfForwardDialog, accept_label)},
+                {"machine", G_STRUCT_OFFSET(VfForwardDialog, machine)},
+                {"guest_port", G_STRUCT_OFFSET(VfForwardDialog, guest_port)},
+                {"host_port", G_STRUCT_OFFSET(VfForwardDialog, host_port)},
+                {"protocol", G_STRUCT_OFFSET(VfForwardDialog, protocol)},
+                {"label", G_STRUCT_OFFSET(VfForwardDialog, label)},
+                {"span", G_STRUCT_OFFSET(VfForwardDialog, span)},
+                {"more", G_STRUCT_OFFSET(VfForwardDialog, more)},
+                {"host_address", G_STRUCT_OFFSET(VfForwardDialog, host_address)},
+                {"transport", G_STRUCT_OFFSET(VfForwardDialog, transport)},
+                {"verdict_icon", G_STRUCT_OFFSET(VfForwardDialog, verdict_icon)},
+                {"verdict", G_STRUCT_OFFSET(VfForwardDialog, verdict)}});
 }
 
 static void vf_forward_dialog_init(VfForwardDialog* dialog) {
@@ -69,12 +77,22 @@ class Asking {
  public:
   Asking(Panel& panel, VfForwardDialog* dialog)
       : panel_(panel), dialog_(dialog), self_(std::make_shared<Asking*>(this)) {
-    for (GtkEditable* entry : {dialog->guest_port, dialog->host_port, dialog->label})
+    for (GtkEditable* entry : entries())
       g_signal_connect_swapped(entry, "changed", G_CALLBACK(on_change), this);
-    for (AdwComboRow* combo : {dialog->machine, dialog->protocol, dialog->span})
+    for (AdwComboRow* combo : combos())
       g_signal_connect_swapped(combo, "notify::selected", G_CALLBACK(on_change), this);
     g_signal_connect_swapped(dialog->accept, "clicked", G_CALLBACK(on_accept), this);
   }
+  // The widgets go later, and may still tell of changes on their way.
+  ~Asking() {
+    for (GtkEditable* entry : entries())
+      g_signal_handlers_disconnect_by_data(entry, this);
+    for (AdwComboRow* combo : combos())
+      g_signal_handlers_disconnect_by_data(combo, this);
+    g_signal_handlers_disconnect_by_data(dialog_->accept, this);
+  }
+  Asking(const Asking&) = delete;
+  Asking& operator=(const Asking&) = delete;
 
   void offer_machines(const Row* chosen) {
     GtkStringList* names = gtk_string_list_new(nullptr);
@@ -94,9 +112,13 @@ class Asking {
   }
 
   void fill(const ForwardForm& form, Span span) {
-    gtk_editable_set_text(dialog_->guest_port, form.guest_port.c_str());
-    gtk_editable_set_text(dialog_->host_port, form.host_port.c_str());
+    show_side(dialog_->guest_port, form.guest_port, form.guest_socket);
+    show_side(dialog_->host_port, form.host_port, form.host_socket);
     gtk_editable_set_text(dialog_->label, form.label.c_str());
+    gtk_editable_set_text(dialog_->host_address, form.host_address.c_str());
+    adw_combo_row_set_selected(dialog_->transport, static_cast<guint>(form.transport));
+    if (!form.host_address.empty() || form.transport != Transport::automatic)
+      adw_expander_row_set_expanded(dialog_->more, TRUE);
     adw_combo_row_set_selected(dialog_->protocol, form.protocol == Protocol::udp ? 1 : 0);
     adw_combo_row_set_selected(dialog_->span, span);
     changed();
@@ -107,7 +129,7 @@ class Asking {
     before_ = form;
     forward_ = forward;
     gtk_window_set_title(GTK_WINDOW(dialog_), _("Edit Forward"));
-    gtk_button_set_label(dialog_->accept, _("_Save"));
+    gtk_label_set_label(dialog_->accept_label, _("_Save"));
     gtk_accessible_update_property(GTK_ACCESSIBLE(dialog_->accept), GTK_ACCESSIBLE_PROPERTY_LABEL,
                                    _("Save"), -1);
     gtk_widget_set_sensitive(GTK_WIDGET(dialog_->machine), FALSE);
@@ -115,13 +137,32 @@ class Asking {
   }
 
  private:
+  std::array<GtkEditable*, 4> entries() const {
+    return {dialog_->guest_port, dialog_->host_port, dialog_->label, dialog_->host_address};
+  }
+  std::array<AdwComboRow*, 4> combos() const {
+    return {dialog_->machine, dialog_->protocol, dialog_->span, dialog_->transport};
+  }
   static void on_change(Asking* asking) { asking->changed(); }
   static void on_accept(Asking* asking) { asking->accept(); }
 
+  // Ports, or the socket that is there in their place, which is not for this dialog to change.
+  static void show_side(GtkEditable* entry, const std::string& ports, const std::string& socket) {
+    gtk_editable_set_text(entry, printable(socket.empty() ? ports : socket).c_str());
+    gtk_widget_set_sensitive(GTK_WIDGET(entry), socket.empty());
+  }
+
   ForwardForm form() const {
-    return {gtk_editable_get_text(dialog_->guest_port), gtk_editable_get_text(dialog_->host_port),
-            adw_combo_row_get_selected(dialog_->protocol) == 1 ? Protocol::udp : Protocol::tcp,
-            gtk_editable_get_text(dialog_->label)};
+    ForwardForm form;
+    form.guest_socket = before_.guest_socket;
+    form.host_socket = before_.host_socket;
+    if (form.guest_socket.empty()) form.guest_port = gtk_editable_get_text(dialog_->guest_port);
+    if (form.host_socket.empty()) form.host_port = gtk_editable_get_text(dialog_->host_port);
+    if (adw_combo_row_get_selected(dialog_->protocol) == 1) form.protocol = Protocol::udp;
+    form.label = gtk_editable_get_text(dialog_->label);
+    form.host_address = gtk_editable_get_text(dialog_->host_address);
+    form.transport = static_cast<Transport>(adw_combo_row_get_selected(dialog_->transport));
+    return form;
   }
 
   const Machine* machine() const {
@@ -148,7 +189,7 @@ class Asking {
     const Machine* of = machine();
     gtk_widget_set_sensitive(GTK_WIDGET(dialog_->span), of && of->persistent);
     const ForwardForm given = form();
-    if (given.guest_port.empty() || !of) {
+    if ((given.guest_port.empty() && given.guest_socket.empty()) || !of) {
       mark(dialog_->guest_port, true);
       return judge(
           {Verdict::Kind::unknown, of ? _("Which port does the service in the machine listen on?")
@@ -156,11 +197,10 @@ class Asking {
     }
     if (const auto checked = given.check(); !checked)
       return judge({Verdict::Kind::wrong, checked.error().message});
-    if (forward_ && given.host_port == before_.host_port && given.protocol == before_.protocol &&
-        given.guest_port == before_.guest_port) {
+    // Where it listens already nothing is in its way but itself.
+    if (forward_ && !given.moves(before_))
       return judge(
-          {given.label == before_.label ? Verdict::Kind::unknown : Verdict::Kind::good, {}});
-    }
+          {given.changes(before_).empty() ? Verdict::Kind::unknown : Verdict::Kind::good, {}});
     // What stood there stays as long as nobody knows better; nothing can be accepted meanwhile.
     gtk_widget_set_sensitive(GTK_WIDGET(dialog_->accept), FALSE);
     pause_ = after(typing_pause, [this] { ask(); });
@@ -203,9 +243,12 @@ class Asking {
     gtk_label_set_text(dialog_->verdict, printable(verdict.text).c_str());
     const bool wrong = verdict.kind == Verdict::Kind::wrong;
     const ForwardForm given = form();
-    mark(dialog_->guest_port, !wrong || PortRange::parse(given.guest_port));
+    const bool guest = !given.guest_socket.empty() || PortRange::parse(given.guest_port);
+    const bool address = given.host_address.empty() || IpAddress::parse(given.host_address);
+    mark(dialog_->guest_port, !wrong || guest);
+    mark(dialog_->host_address, !wrong || address);
     mark(dialog_->host_port,
-         !wrong || (!PortRange::parse(given.guest_port) &&
+         !wrong || ((!guest || !address) &&
                     (given.host_port.empty() || PortRange::parse(given.host_port))));
     gtk_widget_set_sensitive(GTK_WIDGET(dialog_->accept), verdict.kind == Verdict::Kind::good ||
                                                               verdict.kind == Verdict::Kind::moved);
@@ -239,9 +282,8 @@ class Asking {
     const std::string identity = forward_->definition.empty() ? forward_->id : forward_->definition;
     panel_.ask(
         of.source,
-        [path = of.path, identity, changes = form().changes(), to = flags()](const Daemon& daemon) {
-          return daemon.change_forward(path, identity, changes, to);
-        },
+        [path = of.path, identity, changes = form().changes(before_), to = flags()](
+            const Daemon& daemon) { return daemon.change_forward(path, identity, changes, to); },
         [alive = std::weak_ptr(self_),
          window = panel_.window()](const Result<std::vector<AddedForward>>& changed) {
           const auto self = alive.lock();
@@ -260,6 +302,17 @@ class Asking {
   Source pause_;
   std::shared_ptr<Asking*> self_;
 };
+
+// What the forward was made of: its object tells what has become of it.
+Result<ForwardDefinition> definition_in(const Daemon& daemon, const std::string& domain,
+                                        const std::string& identity, const EditFlags& from) {
+  const auto metadata = daemon.metadata(domain, from);
+  if (!metadata) return Unexpected(metadata.error());
+  const ParsedDefinitions parsed = parse_definitions(*metadata);
+  for (const ForwardDefinition& one : parsed.definitions.forwards)
+    if (one.identity() == identity) return one;
+  return Unexpected(ErrorCode::no_such_forward, _("This forward is not there any more."));
+}
 
 Asking* open_dialog(Panel& panel) {
   auto* dialog =
@@ -287,15 +340,25 @@ void show_add_dialog(Panel& panel, const Row* row, std::optional<Port> guest_por
 
 void show_edit_dialog(Panel& panel, const Row& row) {
   const ForwardView& forward = std::get<ForwardRow>(row.content).forward;
-  ForwardForm form;
-  form.protocol = forward.protocol;
-  form.label = forward.label;
-  if (forward.guest_port) form.guest_port = std::to_string(forward.guest_port->number());
-  if (forward.requested_port) form.host_port = std::to_string(forward.requested_port->number());
-  Asking* asking = open_dialog(panel);
-  asking->offer_machines(&row);
-  asking->change(forward, form);
-  asking->fill(form, forward.config ? always : this_run);
+  EditFlags from;
+  (forward.live ? from.live : from.config) = true;
+  panel.ask(
+      row.source,
+      [path = row.domain, identity = forward.definition, from](const Daemon& daemon) {
+        return definition_in(daemon, path, identity, from);
+      },
+      [&panel, key = row.key, forward](const Result<ForwardDefinition>& definition) {
+        if (!definition)
+          return vf_window_fail(panel.window(), _("Cannot Edit the Forward"),
+                                definition.error().message);
+        const Row* now = panel.row(key);
+        if (!now) return;  // it went meanwhile
+        const ForwardForm form = form_of(*definition);
+        Asking* asking = open_dialog(panel);
+        asking->offer_machines(now);
+        asking->change(forward, form);
+        asking->fill(form, forward.config ? always : this_run);
+      });
 }
 
 }  // namespace vf::panel

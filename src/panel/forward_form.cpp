@@ -5,6 +5,8 @@
 #include <glib.h>
 #include <glib/gi18n.h>
 
+#include <algorithm>
+
 #include "core/definition_xml.h"
 
 namespace vf::panel {
@@ -21,24 +23,62 @@ std::string format(const char* text, Arguments... arguments) {
   return take_string(g_strdup_printf(text, arguments...));
 }
 
+bool has(const Attributes& attributes, const std::string& name) {
+  return std::ranges::any_of(attributes, [&](const auto& one) { return one.first == name; });
+}
+
 bool is_ports(const std::string& text) {
   return PortRange::parse(text).has_value();
 }
 
 }  // namespace
 
-Attributes ForwardForm::changes() const {
-  return {{"guest-port", trimmed(guest_port)},
-          {"host-port", trimmed(host_port)},
-          {"protocol", std::string(text(protocol))},
-          {"label", trimmed(label)}};
+ForwardForm form_of(const ForwardDefinition& definition) {
+  ForwardForm form;
+  if (const auto* ports = std::get_if<PortRange>(&definition.guest))
+    form.guest_port = ports->text();
+  else
+    form.guest_socket = std::get<SocketPath>(definition.guest).path;
+  if (const auto* ports = std::get_if<PortRange>(&definition.host)) form.host_port = ports->text();
+  if (const auto* path = std::get_if<SocketPath>(&definition.host)) form.host_socket = path->path;
+  form.protocol = definition.protocol;
+  form.label = definition.label;
+  if (definition.host_address) form.host_address = definition.host_address->text();
+  form.transport = definition.transport;
+  return form;
 }
 
 Attributes ForwardForm::attributes() const {
+  const Attributes all{
+      {"guest-port", trimmed(guest_port)},
+      {"guest-socket", guest_socket},
+      {"host-port", trimmed(host_port)},
+      {"host-socket", host_socket},
+      {"protocol", std::string(text(protocol))},
+      {"host-address", trimmed(host_address)},
+      {"transport",
+       transport == Transport::automatic ? std::string() : std::string(text(transport))},
+      {"label", trimmed(label)}};
   Attributes given;
-  for (auto& [name, value] : changes())
+  for (const auto& [name, value] : all)
     if (!value.empty()) given.emplace_back(name, value);
   return given;
+}
+
+Attributes ForwardForm::changes(const ForwardForm& before) const {
+  const Attributes then = before.attributes();
+  const Attributes now = attributes();
+  Attributes changes;
+  for (const auto& one : now)
+    if (std::ranges::find(then, one) == then.end()) changes.push_back(one);
+  for (const auto& [name, value] : then)
+    if (!has(now, name)) changes.emplace_back(name, "");
+  return changes;
+}
+
+bool ForwardForm::moves(const ForwardForm& before) const {
+  return trimmed(guest_port) != trimmed(before.guest_port) ||
+         trimmed(host_port) != trimmed(before.host_port) || protocol != before.protocol;
 }
 
 Result<void> ForwardForm::check() const {

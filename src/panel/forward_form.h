@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "client/daemon.h"
+#include "core/definition.h"
 
 namespace vf::panel {
 
@@ -19,14 +20,24 @@ struct ForwardForm {
   std::string host_port;  // empty: any
   Protocol protocol = Protocol::tcp;
   std::string label;
+  std::string host_address;  // empty: localhost
+  Transport transport = Transport::automatic;
+  // Of a definition that has them instead of ports. They are shown, and stay.
+  std::string guest_socket;
+  std::string host_socket;
 
   // What is not given is left out.
   Attributes attributes() const;
-  // All of them, empty where not given, as Domain.ChangeForward takes them.
-  Attributes changes() const;
+  // What differs from `before`, empty where it is not given any more, as Domain.ChangeForward takes
+  // it.
+  Attributes changes(const ForwardForm& before) const;
+  // Listens elsewhere, so that something could be in its way.
+  bool moves(const ForwardForm& before) const;
   // By the daemon's own rules; InvalidArgument.
   Result<void> check() const;
 };
+
+ForwardForm form_of(const ForwardDefinition& definition);
 
 struct Verdict {
   enum class Kind { unknown, good, moved, wrong } kind = Kind::unknown;

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "panel/row_widgets.h"
+#include "panel/template.h"
 #include "panel/words.h"
 
 namespace vf::panel {
@@ -69,6 +70,7 @@ GMenu* menu_of(const Row& row) {
   GMenu* menu = g_menu_new();
   if (const auto* forward = std::get_if<ForwardRow>(&row.content)) {
     if (forward->forward.origin == Origin::automatic) {
+      if (forward->allowed) append(menu, _("Take _Permission Back"), "win.disallow", row.key);
       append(menu, _("_Block Port"), "win.block", row.key);
     } else {
       append(menu, _("_Edit…"), "win.edit", row.key);
@@ -76,6 +78,11 @@ GMenu* menu_of(const Row& row) {
     }
   } else if (const auto* port = std::get_if<PortRow>(&row.content)) {
     const bool blocked = port->port.state == DetectedState::blocked;
+    if (port->port.state == DetectedState::asking) {
+      append(menu, _("_Allow"), "win.allow", row.key);
+      if (port->port.process && !port->port.process->name.empty())
+        append(menu, _("Al_ways Allow This Process"), "win.allow-process", row.key);
+    }
     append(menu, _("_Forward…"), "win.forward", row.key);
     append(menu, blocked ? _("_Unblock Port") : _("_Block Port"),
            blocked ? "win.unblock" : "win.block", row.key);
@@ -137,17 +144,16 @@ void vf_forward_row_show(VfForwardRow* widget, const Row& row) {
 
 static void vf_forward_row_class_init(VfForwardRowClass* type) {
   G_OBJECT_CLASS(type)->finalize = finalize;
-  GtkWidgetClass* widget = GTK_WIDGET_CLASS(type);
-  gtk_widget_class_set_template_from_resource(widget, "/org/virtforward1/Panel/ui/forward-row.ui");
-  gtk_widget_class_bind_template_child(widget, VfForwardRow, state_icon);
-  gtk_widget_class_bind_template_child(widget, VfForwardRow, title);
-  gtk_widget_class_bind_template_child(widget, VfForwardRow, details);
-  gtk_widget_class_bind_template_child(widget, VfForwardRow, trouble);
-  gtk_widget_class_bind_template_child(widget, VfForwardRow, url);
-  gtk_widget_class_bind_template_child(widget, VfForwardRow, traffic);
-  gtk_widget_class_bind_template_child(widget, VfForwardRow, copy);
-  gtk_widget_class_bind_template_child(widget, VfForwardRow, open);
-  gtk_widget_class_bind_template_child(widget, VfForwardRow, more);
+  set_template(type, "forward-row",
+               {{"state_icon", G_STRUCT_OFFSET(VfForwardRow, state_icon)},
+                {"title", G_STRUCT_OFFSET(VfForwardRow, title)},
+                {"details", G_STRUCT_OFFSET(VfForwardRow, details)},
+                {"trouble", G_STRUCT_OFFSET(VfForwardRow, trouble)},
+                {"url", G_STRUCT_OFFSET(VfForwardRow, url)},
+                {"traffic", G_STRUCT_OFFSET(VfForwardRow, traffic)},
+                {"copy", G_STRUCT_OFFSET(VfForwardRow, copy)},
+                {"open", G_STRUCT_OFFSET(VfForwardRow, open)},
+                {"more", G_STRUCT_OFFSET(VfForwardRow, more)}});
 }
 
 static void vf_forward_row_init(VfForwardRow* widget) {

@@ -75,26 +75,32 @@ void Panel::changed(const Follower& follower, const Changes& changes) {
   const bool first = !source->read;
   source->read = true;
   source->inventory.apply(changes);
-  refresh();
+  // What comes together is shown together: each time all rows are made anew.
+  if (!refreshing_)
+    refreshing_ = on_idle([this] {
+      refreshing_.reset();
+      refresh();
+    });
   if (first) poll_counters();
 }
 
 void Panel::poll_counters() {
   if (!is_visible(window_)) return;
-  for (const auto& one : sources_) {
-    Source* source = one.get();
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    Source* source = sources_[i].get();
     const auto daemon = source->follower->daemon();
     if (!daemon || source->polling) continue;
     source->polling = true;
     run_in_worker_for([daemon] { return poll(*daemon); },
-                      [source, daemon, self = std::weak_ptr(self_)](Polled polled) {
+                      [source, i, daemon, self = std::weak_ptr(self_)](Polled polled) {
                         const auto alive = self.lock();
                         if (!alive) return;
                         source->polling = false;
                         if (source->follower->daemon() != daemon) return;
-                        bool news = source->inventory.count(std::move(polled.counters));
-                        news |= source->libvirt_connected != polled.libvirt_connected ||
-                                source->relay_connected != polled.relay_connected;
+                        if (source->inventory.count(std::move(polled.counters)))
+                          (*alive)->list_.count(i, source->inventory.counters);
+                        const bool news = source->libvirt_connected != polled.libvirt_connected ||
+                                          source->relay_connected != polled.relay_connected;
                         source->libvirt_connected = polled.libvirt_connected;
                         source->relay_connected = polled.relay_connected;
                         if (news) (*alive)->refresh();
@@ -114,9 +120,13 @@ void Panel::search() {
 
 void Panel::refresh() {
   std::vector<const Inventory*> inventories;
-  for (const auto& source : sources_)
-    inventories.push_back(&source->inventory);
-  list_.update(rows(inventories, filter_));
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    inventories.push_back(&sources_[i]->inventory);
+    names.push_back(source_name(i));
+  }
+  if (!several()) names.clear();
+  list_.update(rows(inventories, filter_, names));
   show_page(list_.size() > 0);
   vf_window_set_notice(window_, notice());
 }

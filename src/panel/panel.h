@@ -75,6 +75,7 @@ class Panel final : public Follower::Observer {
   std::vector<std::unique_ptr<Source>> sources_;
   RowList list_;
   ::vf::Source polls_;
+  ::vf::Source refreshing_;
   std::shared_ptr<Panel*> self_;
 };
 

@@ -67,6 +67,21 @@ void RowList::update(std::vector<Row> rows) {
   items_ = std::move(items);
 }
 
+// Of a thousand forwards few have a connection that came or went: the others are not copied.
+void RowList::count(std::size_t source, const std::map<std::string, ForwardCounters>& counters) {
+  for (const auto& item : items_) {
+    const Row& row = vf_row_item_row(item.get());
+    const auto* forward = std::get_if<ForwardRow>(&row.content);
+    if (!forward || row.source != source) continue;
+    const auto found = counters.find(row.path);
+    const auto now = found == counters.end() ? std::optional<ForwardCounters>() : found->second;
+    if (forward->counters == now) continue;
+    Row changed = row;
+    std::get<ForwardRow>(changed.content).counters = now;
+    vf_row_item_set(item.get(), changed);
+  }
+}
+
 guint RowList::position(const std::string& key) const {
   for (std::size_t i = 0; i < items_.size(); ++i)
     if (vf_row_item_row(items_[i].get()).key == key) return static_cast<guint>(i);

@@ -7,6 +7,7 @@
 
 #include <gio/gio.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ class RowList {
 
   GListModel* model() const;
   void update(std::vector<Row> rows);
+  // The rows of that daemon's forwards have these counters now, by object path.
+  void count(std::size_t source, const std::map<std::string, ForwardCounters>& counters);
   // Null where there is none.
   VfRowItem* find(const std::string& key) const;
   guint position(const std::string& key) const;  // G_MAXUINT where there is none

@@ -50,6 +50,12 @@ std::string process_name(const std::optional<ProcessView>& process) {
   return process ? process->name : std::string();
 }
 
+// Of the rules that forward, those alone are marked that "allow" made.
+bool is_answer(const PortView& port) {
+  return port.state == DetectedState::forwarded &&
+         port.rule_text.find("marked=\"yes\"") != std::string::npos;
+}
+
 bool is_shown(const ForwardView& forward) {
   return forward.live && forward.state != ForwardState::inactive;
 }
@@ -74,14 +80,18 @@ struct Content {
 
 class Builder {
  public:
-  Builder(std::size_t source, const Inventory& inventory, const Search& search,
+  Builder(std::size_t source, std::string name, const Inventory& inventory, const Search& search,
           std::vector<Row>& rows)
-      : source_(source), inventory_(inventory), search_(search), rows_(rows) {}
+      : source_(source),
+        name_(std::move(name)),
+        inventory_(inventory),
+        search_(search),
+        rows_(rows) {}
 
   void domain(const std::string& path, const DomainView& domain, Content& content) {
     const bool whole = search_.matches({domain.name});
     const std::size_t header = rows_.size();
-    add("domain", path, path, DomainRow{domain, content.forwards.size()});
+    add("domain", path, path, DomainRow{domain, content.forwards.size(), name_});
     if (whole)
       for (std::size_t i = 0; i < domain.problems.size(); ++i)
         add("note" + std::to_string(i), path, path,
@@ -93,10 +103,11 @@ class Builder {
              std::tie(b.second->host_port, b.second->guest_port, b.second->id);
     });
     for (const auto& [forward_path, forward] : content.forwards) {
-      ForwardRow row{*forward, {}, {}, domain.persistent};
+      ForwardRow row{*forward, {}, {}, domain.persistent, false};
       if (const auto port = content.port_of_forward.find(forward->id);
           port != content.port_of_forward.end()) {
         row.bound = port->second->addresses;
+        row.allowed = is_answer(*port->second);
         if (!row.forward.process) row.forward.process = port->second->process;
       }
       if (!whole && !finds(search_, row.forward)) continue;
@@ -121,6 +132,7 @@ class Builder {
   }
 
   const std::size_t source_;
+  const std::string name_;
   const Inventory& inventory_;
   const Search& search_;
   std::vector<Row>& rows_;
@@ -153,7 +165,8 @@ bool is_of(const DomainView& domain, const std::string& name) {
          (domain.id && std::to_string(*domain.id) == name);
 }
 
-std::vector<Row> rows(const std::vector<const Inventory*>& sources, const Filter& filter) {
+std::vector<Row> rows(const std::vector<const Inventory*>& sources, const Filter& filter,
+                      const std::vector<std::string>& names) {
   using Place = std::tuple<std::string, std::size_t, std::string>;  // name, source, path
   std::map<Place, std::pair<const DomainView*, Content>> places;
   for (std::size_t source = 0; source < sources.size(); ++source) {
@@ -182,7 +195,7 @@ std::vector<Row> rows(const std::vector<const Inventory*>& sources, const Filter
   std::vector<Row> rows;
   for (auto& [place, found] : places) {
     const std::size_t source = std::get<1>(place);
-    Builder(source, *sources[source], search, rows)
+    Builder(source, names.empty() ? std::string() : names[source], *sources[source], search, rows)
         .domain(std::get<2>(place), *found.first, found.second);
   }
   return rows;

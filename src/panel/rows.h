@@ -32,6 +32,7 @@ class Inventory {
 struct DomainRow {
   DomainView domain;
   std::size_t forwards = 0;
+  std::string daemon = {};  // whose it is; empty where one alone shows machines
   bool operator==(const DomainRow&) const = default;
 };
 
@@ -47,6 +48,7 @@ struct ForwardRow {
   std::vector<IpAddress> bound;  // where its service listens in the guest, as far as is known
   std::optional<ForwardCounters> counters;
   bool persistent = true;  // its domain
+  bool allowed = false;    // it is there since somebody said so, to a rule that asks
   bool operator==(const ForwardRow&) const = default;
 };
 
@@ -73,7 +75,8 @@ struct Filter {
 bool is_of(const DomainView& domain, const std::string& name);
 
 // Running domains by name, each followed by its notes, its forwards by host port and its other
-// ports.
-std::vector<Row> rows(const std::vector<const Inventory*>& sources, const Filter& filter);
+// ports. `names`: of the sources, where people have to tell them apart; else empty.
+std::vector<Row> rows(const std::vector<const Inventory*>& sources, const Filter& filter,
+                      const std::vector<std::string>& names = {});
 
 }  // namespace vf::panel

@@ -5,6 +5,7 @@
 #include <glib/gi18n.h>
 
 #include "panel/row_widgets.h"
+#include "panel/template.h"
 
 namespace vf::panel {
 
@@ -142,23 +143,22 @@ std::string vf_window_search_text(VfWindow* window) {
 }
 
 static void vf_window_class_init(VfWindowClass* type) {
-  GtkWidgetClass* widget = GTK_WIDGET_CLASS(type);
   g_signal_new("search-changed", VF_TYPE_WINDOW, G_SIGNAL_RUN_LAST, 0, nullptr, nullptr, nullptr,
                G_TYPE_NONE, 0);
-  gtk_widget_class_set_template_from_resource(widget, "/org/virtforward1/Panel/ui/window.ui");
-  gtk_widget_class_bind_template_child(widget, VfWindow, toasts);
-  gtk_widget_class_bind_template_child(widget, VfWindow, title);
-  gtk_widget_class_bind_template_child(widget, VfWindow, search);
-  gtk_widget_class_bind_template_child(widget, VfWindow, search_bar);
-  gtk_widget_class_bind_template_child(widget, VfWindow, search_entry);
-  gtk_widget_class_bind_template_child(widget, VfWindow, notice_revealer);
-  gtk_widget_class_bind_template_child(widget, VfWindow, notice);
-  gtk_widget_class_bind_template_child(widget, VfWindow, stack);
-  gtk_widget_class_bind_template_child(widget, VfWindow, list);
-  gtk_widget_class_bind_template_child(widget, VfWindow, empty);
-  gtk_widget_class_bind_template_child(widget, VfWindow, refused);
-  gtk_widget_class_bind_template_child(widget, VfWindow, failing);
-  gtk_widget_class_bind_template_child(widget, VfWindow, commands);
+  set_template(type, "window",
+               {{"toasts", G_STRUCT_OFFSET(VfWindow, toasts)},
+                {"title", G_STRUCT_OFFSET(VfWindow, title)},
+                {"search", G_STRUCT_OFFSET(VfWindow, search)},
+                {"search_bar", G_STRUCT_OFFSET(VfWindow, search_bar)},
+                {"search_entry", G_STRUCT_OFFSET(VfWindow, search_entry)},
+                {"notice_revealer", G_STRUCT_OFFSET(VfWindow, notice_revealer)},
+                {"notice", G_STRUCT_OFFSET(VfWindow, notice)},
+                {"stack", G_STRUCT_OFFSET(VfWindow, stack)},
+                {"list", G_STRUCT_OFFSET(VfWindow, list)},
+                {"empty", G_STRUCT_OFFSET(VfWindow, empty)},
+                {"refused", G_STRUCT_OFFSET(VfWindow, refused)},
+                {"failing", G_STRUCT_OFFSET(VfWindow, failing)},
+                {"commands", G_STRUCT_OFFSET(VfWindow, commands)}});
 }
 
 static void vf_window_init(VfWindow* window) {

@@ -239,16 +239,18 @@ const char* style(const PortView& port) {
   return port.state == DetectedState::asking ? "warning" : "dim-label";
 }
 
-std::string agent(const DomainView& domain) {
-  if (domain.guest_agent == "connected") return _("The guest reports its ports");
-  if (domain.guest_agent == "qemu-agent") return _("The QEMU guest agent reports ports");
-  return domain.guest_agent_reason.empty() ? std::string() : shown(domain.guest_agent_reason);
+std::string details(const DomainRow& row) {
+  const DomainView& domain = row.domain;
+  return join({shown(row.daemon),
+               domain.guest_agent == "connected"    ? _("The guest reports its ports")
+               : domain.guest_agent == "qemu-agent" ? _("The QEMU guest agent reports ports")
+                                                    : shown(domain.guest_agent_reason)});
 }
 
 std::string spoken(const Row& row) {
   if (const auto* domain = std::get_if<DomainRow>(&row.content))
-    return join({format(_("Virtual machine %s"), shown(domain->domain.name).c_str()),
-                 agent(domain->domain)});
+    return join(
+        {format(_("Virtual machine %s"), shown(domain->domain.name).c_str()), details(*domain)});
   if (const auto* note = std::get_if<NoteRow>(&row.content)) return note->text;
   if (const auto* forward = std::get_if<ForwardRow>(&row.content)) {
     const std::string problem = trouble(forward->forward);

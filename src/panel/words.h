@@ -32,8 +32,8 @@ const char* icon(const ForwardView& forward);
 const char* icon(const PortView& port);
 const char* style(const ForwardView& forward);
 const char* style(const PortView& port);
-// "Ports are reported by the agent in the guest", or why they are not.
-std::string agent(const DomainView& domain);
+// Whose it is, and who tells of its ports or why nobody does.
+std::string details(const DomainRow& row);
 // All that a row says, for who does not see it.
 std::string spoken(const Row& row);
 

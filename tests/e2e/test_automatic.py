@@ -216,6 +216,44 @@ def test_ask_and_allow(daemon, stand_in):
         assert domain.domain.metadata(2, guests.NAMESPACE, target).count("marked") == 1
 
 
+def test_allow_is_undone(daemon, stand_in):
+    """Of a port, of a process by its port, and of one that has gone by its name."""
+    domain, inside = stand_in(guests.forwards("<vf:auto><vf:rule action='ask'/></vf:auto>"))
+    inside.serve(3000, "127.0.0.1", "--name", "devserver")
+    inside.serve(3001, "127.0.0.1", "--name", "devserver")
+
+    def states():
+        return {one["port"]: one["state"] for one in json.loads(Cli("auto", "web", "--json").stdout)["ports"]}
+
+    def marked():
+        return [domain.domain.metadata(2, guests.NAMESPACE, target).count("marked") for target in (1, 2)]
+
+    wait.until(lambda: states() == {3000: "asking", 3001: "asking"}, "two ports are asking", 15)
+    nothing = Cli("allow", "web", "3000", "--undo", check=False)
+    assert nothing.status == 3 and "is not allowed by" in nothing.stderr
+    Cli("allow", "web", "3000")
+    daemon.wait_forward(guest_port=3000, state="active")
+    with socket.create_connection(("127.0.0.1", 3000), 5) as open_one:
+        open_one.sendall(b"still")
+        assert open_one.recv(5) == b"still"
+        Cli("allow", "web", "3000", "--undo")
+        assert states()[3000] == "asking"
+        assert refuses(3000)
+        with pytest.raises(ConnectionResetError):
+            while open_one.recv(1):
+                pass
+    Cli("allow", "web", "3000", "--process")
+    daemon.wait_forward(guest_port=3001, state="active")
+    assert marked() == [1, 1]
+    Cli("allow", "web", "3001", "--undo")  # whatever lets it through
+    assert states() == {3000: "asking", 3001: "asking"}
+    Cli("allow", "web", "3000", "--process")
+    assert Cli("allow", "web", "dev*", "--undo", check=False).status == 3
+    Cli("allow", "web", "devserver", "--undo")
+    assert states() == {3000: "asking", 3001: "asking"}
+    assert marked() == [0, 0]
+
+
 def test_both_restart(daemon, stand_in):
     """Neither a crash of the daemon nor one of the relay is seen by who uses an automatic forward."""
     _, inside = stand_in(AUTO)

@@ -217,8 +217,8 @@ class Panel:
     def press(self, node):
         assert Atspi.Action.do_action(node, 0), node.get_name()
 
-    def picture(self, name):
-        """Of the whole screen, when it has come to rest."""
+    def picture(self, name, rests=True):
+        """Of the whole screen, when it has come to rest where it does."""
         os.makedirs(PICTURES, exist_ok=True)
         path = f"{PICTURES}/{name}.png"
 
@@ -231,5 +231,6 @@ class Panel:
             before, last[0] = last[0], take()
             return before == last[0]
 
-        until(still, "the picture is still")
+        if rests:
+            until(still, "the picture is still")
         subprocess.run(["import", "-silent", "-window", "root", path], check=True)

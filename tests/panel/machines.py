@@ -41,6 +41,7 @@ class Daemon:
         self.address = f"unix:path={self.runtime}/bus.sock"
         self._machines = machines
         self._process = None
+        self._others = relays()  # of daemons that run already
         self.log = "/run/panel/virt-forwardd.log"
 
     def __enter__(self):
@@ -61,9 +62,9 @@ class Daemon:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         status = self._process.wait(20)
-        for pid in relays():
+        for pid in self.relays():
             os.kill(pid, signal.SIGTERM)
-        until(lambda: not relays(), "the relay has ended")
+        until(lambda: not self.relays(), "the relay has ended")
         assert status == 0
 
     def signal(self, number):
@@ -72,6 +73,10 @@ class Daemon:
     def kill(self):
         self._process.kill()
         self._process.wait(10)
+
+    def relays(self):
+        """Of this daemon."""
+        return [pid for pid in relays() if pid not in self._others]
 
     def cli(self, *words, check=True):
         return subprocess.run([CLI, "--address", self.address, *words], capture_output=True, text=True, timeout=60,
@@ -86,7 +91,7 @@ class Daemon:
 
 def relays():
     """Those that have not ended."""
-    return [int(one) for one in subprocess.run(["pgrep", "-r", "R,S,D", "-f", "virt-forward-relay "], capture_output=True, text=True)
+    return [int(one) for one in subprocess.run(["pgrep", "-r", "R,S,D,T", "-f", "virt-forward-relay "], capture_output=True, text=True)
             .stdout.split()]
 
 

@@ -56,6 +56,7 @@ def test_a_daemon_that_does_not_answer():
         daemon.signal(signal.SIGSTOP)
         with Panel("--address", daemon.address) as panel:
             panel.wait(Role.LABEL, name="Looking for Forwards")
+            panel.picture("loading", rests=False)
             panel.wait(Role.LABEL, name="The Daemon Does Not Answer", deadline=30)
             panel.picture("no-answer")
             daemon.signal(signal.SIGCONT)

@@ -14,7 +14,7 @@ from session import until
 
 WEB = """<vf:forward guest-port="80" host-port="8080" label="Web shop"/>
   <vf:forward guest-port="5432" host-port="15432" on-busy="fail"/><vf:auto enabled="yes"/>"""
-GUEST_PORT, HOST_PORT, LABEL = "p", "h", "l"  # mnemonics
+GUEST_PORT, HOST_PORT, LABEL, SPAN, ADDRESS, WAY = "p", "h", "l", "k", "d", "w"  # mnemonics
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,12 @@ def metadata(daemon, guest_port):
         if f"'GuestPort': <uint16 {guest_port}>" in one:
             return "'Live': <true>" in one, "'Config': <true>" in one
     return None
+
+
+def definition(daemon, guest_port):
+    """The element in the metadata."""
+    said = daemon.cli("export", "web", "--format", "xml").stdout
+    return next(line.strip() for line in said.splitlines() if f'guest-port="{guest_port}"' in line)
 
 
 def type_into(panel, mnemonic, text):
@@ -190,6 +196,71 @@ def test_edits_and_keeps_what_it_does_not_show(panel, daemon):
     with socket.create_server(("127.0.0.1", 15434)):
         refused = daemon.cli("add", "--dry-run", "web", "15434:5432", "--on-busy", "fail", check=False)
     assert refused.returncode == 5, refused.stderr
+
+
+def choose(panel, mnemonic, name, *keys):
+    """From the list behind a row of the dialog, with the keyboard."""
+    key("alt+" + mnemonic)
+    panel.wait(Role.LABEL, name=name)
+    key(*keys, "Return")
+
+
+def test_adds_for_always_with_an_address_and_a_way(panel, daemon):
+    panel.select("web")
+    key("ctrl+n")
+    panel.wait(Role.FRAME, Role.DIALOG, name="Add Forward")
+    type_into(panel, GUEST_PORT, "7000-7002")
+    type_into(panel, HOST_PORT, "17000-17002")
+    choose(panel, SPAN, "Always", "Down")
+    key("alt+o")
+    panel.wait(Role.LABEL, part="of this host (empty")
+    type_into(panel, ADDRESS, "127.0.0.x")
+    panel.wait(Role.LABEL, part="127.0.0.x")
+    panel.picture("add-more")
+    type_into(panel, ADDRESS, "127.0.0.1")
+    choose(panel, WAY, "vsock", "Down", "Down")
+    panel.wait(Role.LABEL, name="The first of them gets port 17000 of this host.")
+    key("Return")
+    panel.row("localhost:17002")
+    assert metadata(daemon, 7001) == (True, True)
+    made = definition(daemon, "7000-7002")
+    assert 'host-address="127.0.0.1"' in made and 'transport="vsock"' in made, made
+
+
+def test_edit_keeps_the_range_and_changes_address_and_way(panel, daemon):
+    menu(panel, "localhost:17001", "Edit…")
+    panel.wait(Role.FRAME, Role.DIALOG, name="Edit Forward")
+    panel.wait(Role.LABEL, part="of this host (empty")  # shown at once, since something is set there
+    panel.picture("edit")
+    type_into(panel, LABEL, "Range")
+    type_into(panel, ADDRESS, "127.0.0.2")
+    choose(panel, WAY, "Best", "Up", "Up")
+    key("alt+s")
+    panel.row("127.0.0.2:17002")
+    made = definition(daemon, "7000-7002")
+    assert made == '<forward guest-port="7000-7002" host-port="17000-17002" host-address="127.0.0.2" label="Range"/>', made
+    with socket.create_connection(("127.0.0.2", 17001)):
+        pass
+    menu(panel, "127.0.0.2:17001", "Remove…")
+    panel.wait(Role.LABEL, name="Remove “Range”?")
+    key("Return")
+    panel.wait_gone(Role.LIST_ITEM, part="127.0.0.2")
+
+
+def test_buttons_say_their_names_once(panel):
+    key("ctrl+n")
+    panel.wait(Role.FRAME, Role.DIALOG, name="Add Forward")
+    for name in ("Add", "Cancel"):
+        panel.wait(Role.PUSH_BUTTON, name=name)
+    key("Escape")
+    panel.wait_gone(Role.FRAME, Role.DIALOG, name="Add Forward")
+    menu(panel, "Database", "Edit…")
+    panel.wait(Role.PUSH_BUTTON, name="Save")
+    key("Escape")
+    panel.wait_gone(Role.FRAME, Role.DIALOG, name="Edit Forward")
+    twice = [node.get_name() for node in panel.nodes()
+             if (words := (node.get_name() or "").split()) and words[:len(words) // 2] == words[len(words) // 2:]]
+    assert not twice
 
 
 def test_removes_when_it_is_sure(panel, daemon):

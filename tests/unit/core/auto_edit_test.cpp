@@ -196,6 +196,43 @@ TEST(Allow, OfAProcessIsOfThatProcessAlone) {
   }
 }
 
+std::string disallowed(std::string_view xml, const std::string& range,
+                       const std::string& process = "", std::vector<AutoRule> rules = {}) {
+  return done(with_allow_removed(xml, {Protocol::tcp, ports(range), process, std::move(rules)}));
+}
+
+TEST(Allow, IsTakenBack) {
+  const std::string one = allowed(asks);
+  EXPECT_EQ(disallowed(one, "3000"), asks);
+  EXPECT_EQ(disallowed(one, "3001"), one);
+  EXPECT_EQ(disallowed(asks, "1-65535"), asks);
+  EXPECT_EQ(disallowed("", "3000"), "");
+  EXPECT_EQ(disallowed(allowed(""), "3000"), "");  // nothing of ours is left
+}
+
+TEST(Allow, IsTakenBackInParts) {
+  const std::string after = disallowed(allowed(asks, "3000-3009"), "3004");
+  EXPECT_THAT(after, HasSubstr("guest-port=\"3000-3003\""));
+  EXPECT_THAT(after, HasSubstr("guest-port=\"3005-3009\""));
+  EXPECT_EQ(state_of(after, 3004, "node"), DetectedState::asking);
+  EXPECT_EQ(state_of(after, 3003, "node"), DetectedState::forwarded);
+  EXPECT_EQ(disallowed(after, "3000-3009"), asks);
+}
+
+TEST(Allow, OfAProcessIsTakenBackByItsNameOrItsRule) {
+  const std::string both = allowed(allowed(asks, "3000", "node"), "4000", "a*b");
+  EXPECT_EQ(disallowed(both, "3000"), both);
+  EXPECT_EQ(state_of(disallowed(both, "1-65535", "node"), 3000, "node"), DetectedState::asking);
+  EXPECT_EQ(state_of(disallowed(both, "1-65535", "node"), 4000, "a*b"), DetectedState::forwarded);
+  EXPECT_EQ(state_of(disallowed(both, "1-65535", "a*b"), 4000, "a*b"), DetectedState::asking);
+  EXPECT_EQ(disallowed(both, "1-65535", "*"), both);
+  const AutoRule node{.process = "node", .marked = true};
+  EXPECT_EQ(state_of(disallowed(both, "3000", "", {node}), 3000, "node"), DetectedState::asking);
+  // What somebody wrote is not an answer.
+  constexpr auto own = "<forwards><auto><rule process=\"node\"/></auto></forwards>";
+  EXPECT_EQ(disallowed(own, "1-65535", "node"), own);
+}
+
 TEST(Allow, KeepsWhatTheAskingRuleSays) {
   const AutoRule asking{.action = RuleAction::ask,
                         .guest_port = ports("8000-8009"),

@@ -158,6 +158,13 @@ class FakeController final : public Controller {
     asked.push_back({uuid, {}, "unblock " + port_words(protocol, ports), scope, false});
     done(switched);
   }
+  void disallow(const std::string& uuid, Protocol protocol, PortRange ports,
+                const std::string& process, EditScope scope,
+                std::function<void(Result<void>)> done) override {
+    asked.push_back(
+        {uuid, {}, "disallow " + port_words(protocol, ports) + ' ' + process, scope, false});
+    done(switched);
+  }
   void allow(const std::string& uuid, Protocol protocol, PortRange ports,
              const std::string& process, EditScope scope,
              std::function<void(Result<void>)> done) override {

@@ -5,28 +5,61 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/definition_xml.h"
+
 namespace vf::panel {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Pair;
+using testing::UnorderedElementsAre;
 
 TEST(PanelForm, LeavesOutWhatIsNotGiven) {
-  EXPECT_THAT((ForwardForm{" 80 ", "", Protocol::udp, ""}.attributes()),
+  EXPECT_THAT((ForwardForm{.guest_port = " 80 ", .protocol = Protocol::udp}.attributes()),
               ElementsAre(Pair("guest-port", "80"), Pair("protocol", "udp")));
-  EXPECT_THAT((ForwardForm{"80", "", Protocol::tcp, ""}.changes()),
-              ElementsAre(Pair("guest-port", "80"), Pair("host-port", ""), Pair("protocol", "tcp"),
-                          Pair("label", "")));
+}
+
+TEST(PanelForm, ChangesWhatIsDifferentAlone) {
+  const auto definition = parse_forward({{"guest-port", "8000-8009"},
+                                         {"host-port", "18000-18009"},
+                                         {"host-address", "127.0.0.1"},
+                                         {"transport", "vsock"},
+                                         {"label", "Web"}});
+  ASSERT_TRUE(definition);
+  const ForwardForm before = form_of(*definition);
+  EXPECT_EQ(before.guest_port, "8000-8009");
+  EXPECT_THAT(before.changes(before), IsEmpty());
+  ForwardForm after = before;
+  after.label = " ";
+  after.host_address = "";
+  after.transport = Transport::automatic;
+  EXPECT_FALSE(after.moves(before));
+  EXPECT_THAT(
+      after.changes(before),
+      UnorderedElementsAre(Pair("label", ""), Pair("host-address", ""), Pair("transport", "")));
+  after.host_port = "18010-18019";
+  EXPECT_TRUE(after.moves(before));
+  EXPECT_THAT(after.changes(before), Contains(Pair("host-port", "18010-18019")));
+}
+
+TEST(PanelForm, KeepsSockets) {
+  const auto definition = parse_forward({{"guest-socket", "/run/db.sock"}, {"host-port", "5432"}});
+  ASSERT_TRUE(definition);
+  ForwardForm form = form_of(*definition);
+  EXPECT_TRUE(form.check());
+  form.label = "Database";
+  EXPECT_THAT(form.changes(form_of(*definition)), ElementsAre(Pair("label", "Database")));
 }
 
 TEST(PanelForm, SaysWhatIsWrongAtOnce) {
-  EXPECT_TRUE((ForwardForm{"80", "8080", Protocol::tcp, "Web"}.check()));
+  EXPECT_TRUE((ForwardForm{.guest_port = "80", .host_port = "8080", .label = "Web"}.check()));
   for (const char* wrong : {"0", "65536", "x", "80-70"})
-    EXPECT_THAT((ForwardForm{wrong, "", Protocol::tcp, ""}.check().error().message),
-                HasSubstr("1 to 65535"))
+    EXPECT_THAT((ForwardForm{.guest_port = wrong}.check().error().message), HasSubstr("1 to 65535"))
         << wrong;
-  EXPECT_FALSE((ForwardForm{"80-89", "8080-8085", Protocol::tcp, ""}.check()));
+  EXPECT_FALSE((ForwardForm{.guest_port = "80-89", .host_port = "8080-8085"}.check()));
 }
 
 TEST(PanelForm, SaysWhichPortIsTakenInstead) {

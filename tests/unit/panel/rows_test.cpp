@@ -89,6 +89,38 @@ TEST_F(PanelRows, AreFoundByWhatTheySay) {
   EXPECT_THAT(all({{}, "nobody says this"}), IsEmpty());
 }
 
+TEST_F(PanelRows, AreOfADaemonWithAName) {
+  const auto named = rows({&inventory}, {}, {"System"});
+  EXPECT_EQ(std::get<DomainRow>(named[0].content).daemon, "System");
+  EXPECT_EQ(std::get<DomainRow>(all()[0].content).daemon, "");
+}
+
+TEST_F(PanelRows, KnowWhatWasAllowed) {
+  PortView& port = inventory.ports["/p1"];
+  port.state = DetectedState::forwarded;
+  const auto allowed = [this] { return std::get<ForwardRow>(all()[3].content).allowed; };
+  EXPECT_FALSE(allowed());
+  port.rule_text = "<rule guest-port=\"80\" marked=\"yes\"/>";
+  EXPECT_TRUE(allowed());
+}
+
+TEST_F(PanelRows, CountInTheListAsTheyAre) {
+  RowList list;
+  list.update(all());
+  const auto counters = [&list](const char* key) {
+    return std::get<ForwardRow>(vf_row_item_row(list.find(key)).content).counters;
+  };
+  VfRowItem* const item = list.find("forward 0 /f1");
+  list.count(0, {{"/f1", {.connections = 3}}});
+  EXPECT_EQ(counters("forward 0 /f1")->connections, 3u);
+  EXPECT_EQ(list.find("forward 0 /f1"), item);
+  EXPECT_FALSE(counters("forward 0 /f2"));
+  list.count(1, {{"/f1", {.connections = 4}}});
+  EXPECT_EQ(counters("forward 0 /f1")->connections, 3u);
+  list.count(0, {});
+  EXPECT_FALSE(counters("forward 0 /f1"));  // nobody can say: absent, not 0
+}
+
 // --- the list
 
 std::vector<Row> numbered(std::initializer_list<int> numbers) {
