@@ -9,6 +9,7 @@
 #include <glib/gi18n.h>
 
 #include <array>
+#include <utility>
 
 #include "base/printable.h"
 #include "core/definition_xml.h"
@@ -77,8 +78,10 @@ class Asking {
  public:
   Asking(Panel& panel, VfForwardDialog* dialog)
       : panel_(panel), dialog_(dialog), self_(std::make_shared<Asking*>(this)) {
-    for (GtkEditable* entry : entries())
+    for (GtkEditable* entry : entries()) {
       g_signal_connect_swapped(entry, "changed", G_CALLBACK(on_change), this);
+      g_signal_connect_swapped(entry, "entry-activated", G_CALLBACK(on_enter), this);
+    }
     for (AdwComboRow* combo : combos())
       g_signal_connect_swapped(combo, "notify::selected", G_CALLBACK(on_change), this);
     g_signal_connect_swapped(dialog->accept, "clicked", G_CALLBACK(on_accept), this);
@@ -145,6 +148,7 @@ class Asking {
   }
   static void on_change(Asking* asking) { asking->changed(); }
   static void on_accept(Asking* asking) { asking->accept(); }
+  static void on_enter(Asking* asking) { asking->hasty_ = asking->unjudged_; }
 
   // Ports, or the socket that is there in their place, which is not for this dialog to change.
   static void show_side(GtkEditable* entry, const std::string& ports, const std::string& socket) {
@@ -186,6 +190,7 @@ class Asking {
   void changed() {
     ++number_;
     pause_.reset();
+    unjudged_ = hasty_ = false;
     const Machine* of = machine();
     gtk_widget_set_sensitive(GTK_WIDGET(dialog_->span), of && of->persistent);
     const ForwardForm given = form();
@@ -203,6 +208,7 @@ class Asking {
           {given.changes(before_).empty() ? Verdict::Kind::unknown : Verdict::Kind::good, {}});
     // What stood there stays as long as nobody knows better; nothing can be accepted meanwhile.
     gtk_widget_set_sensitive(GTK_WIDGET(dialog_->accept), FALSE);
+    unjudged_ = true;
     pause_ = after(typing_pause, [this] { ask(); });
   }
 
@@ -252,6 +258,9 @@ class Asking {
                     (given.host_port.empty() || PortRange::parse(given.host_port))));
     gtk_widget_set_sensitive(GTK_WIDGET(dialog_->accept), verdict.kind == Verdict::Kind::good ||
                                                               verdict.kind == Verdict::Kind::moved);
+    unjudged_ = false;
+    // Another port than what was typed is seen first.
+    if (std::exchange(hasty_, false) && verdict.kind == Verdict::Kind::good) accept();
   }
 
   void accept() {
@@ -300,6 +309,8 @@ class Asking {
   ForwardForm before_;
   unsigned number_ = 0;
   Source pause_;
+  bool unjudged_ = false;  // what is typed
+  bool hasty_ = false;     // Enter came before the verdict
   std::shared_ptr<Asking*> self_;
 };
 
