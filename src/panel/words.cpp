@@ -220,7 +220,7 @@ const char* icon(const PortView& port) {
 const char* style(const ForwardView& forward) {
   switch (forward.state) {
     case ForwardState::active:
-      return "success";
+      return forward.proven ? "success" : "dim-label";
     case ForwardState::waiting:
     case ForwardState::no_listener:
       return "warning";

@@ -165,6 +165,17 @@ def test_adds_with_the_keyboard(panel, daemon):
     assert metadata(daemon, 8443) == (True, False), "this run is the default"
 
 
+def test_typing_begins_with_the_port(panel, daemon):
+    panel.select("web")
+    key("ctrl+n")
+    panel.wait(Role.FRAME, Role.DIALOG, name="Add Forward")
+    until(lambda: (one := panel.focused()) is not None and one.get_role() in (Role.TEXT, Role.ENTRY), "an entry has the keyboard")
+    type_text("8446")
+    key("Return")
+    panel.row("Port 8446")
+    assert listed(daemon, 8446)
+
+
 def test_says_what_is_wrong_while_it_is_typed(panel, daemon):
     panel.select("web")
     key("ctrl+n")
