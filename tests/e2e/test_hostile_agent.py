@@ -148,10 +148,10 @@ def usage(pid):
 
 
 def bounds():
-    """Of processor time, as a part of the time that passes, and of growth in MiB. AddressSanitizer keeps 256 MiB of
-    what was freed, and costs three times the processor time: a bound for that would measure the machine."""
+    """Of processor time, as a part of the time that passes, of growth in MiB, and of the sibling's answers. AddressSanitizer
+    keeps 256 MiB of what was freed, and costs three times the processor time: bounds for that would measure the machine."""
     with open(programs.DAEMON, "rb") as file:
-        return (math.inf, 400) if b"__asan_init" in file.read() else (0.6, 50)
+        return (math.inf, 400, 10) if b"__asan_init" in file.read() else (0.6, 50, 50)
 
 
 def echo_takes(port):
@@ -178,15 +178,15 @@ def test_it_costs_little_and_its_sibling_nothing(daemon, stand_in, enemy, behave
         takes.append(echo_takes(2999))
         time.sleep(0.02)
     after = {name: usage(pid) for name, pid in pids.items()}
+    busiest, largest, fewest = bounds()
     for name in pids:
         spent, grown = (after[name][i] - before[name][i] for i in (0, 1))
         print(f"{behave.__name__}: {name} {spent:.2f} s of {seconds}, {grown:+.1f} MiB")
-        busiest, largest = bounds()
         assert spent < busiest * seconds, f"{name} is kept busy"
         assert grown < largest, f"{name} grows"
     takes.sort()
     print(f"echo of the sibling: median {takes[len(takes) // 2] * 1000:.1f} ms, worst {takes[-1] * 1000:.1f} ms")
-    assert len(takes) > 50
+    assert len(takes) >= fewest
     # a sibling that opens a port is noticed as ever
     honest.serve(2998)
     daemon.wait_forward(deadline=5, host_port=2998, state="active")
