@@ -35,18 +35,22 @@ Result<std::string> process_of(const FoundDomain& found, const PortSpec& spec) {
                                                    "; allow the ports themselves, or one by one");
 }
 
-// `what`: ports, or a process that may have gone meanwhile.
+// `what`: ports, or a process that may have gone meanwhile. What begins like a port is none, unless
+// a process is asked for.
 Result<void> undo(const FoundDomain& found, const std::string& what, bool by_process,
                   const EditFlags& edit) {
   const auto take_back = [&](Protocol protocol, PortRange ports, const std::string& process) {
     return found.daemon->disallow(found.path, protocol, ports, process, edit);
   };
-  if (const auto spec = parse_port_spec(what)) {
+  const auto spec = parse_port_spec(what);
+  if (spec) {
     if (!by_process) return take_back(spec->protocol, spec->ports, {});
     const auto process = process_of(found, *spec);
     if (!process) return Unexpected(process.error());
     return take_back(spec->protocol, *PortRange::parse("1-65535"), *process);
   }
+  if (what.empty() || (!by_process && what.front() >= '0' && what.front() <= '9'))
+    return Unexpected(spec.error());
   const auto of_tcp = take_back(Protocol::tcp, *PortRange::parse("1-65535"), what);
   const auto of_udp = take_back(Protocol::udp, *PortRange::parse("1-65535"), what);
   return of_tcp ? of_tcp : of_udp;

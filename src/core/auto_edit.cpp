@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Edits of <auto>. The rules that they make are marked and stand in front of those that somebody
-// wrote. Of the marked ones no port has both a block and an allow, so their order says nothing; but
-// a block of ports stands in front of the allow of a process.
+// Edits of <auto>. The rules that they make are marked. Those of ports stand in front of what
+// somebody wrote, and no port has both a block and an allow, so their order says nothing. The allow
+// of a process stands directly before the rule that asked: what is decided before that stays so.
 
 #include <libxml/tree.h>
 
 #include <algorithm>
 
+#include "core/auto_rules.h"
 #include "core/definition_reader.h"
 #include "core/definition_schema.h"
 #include "core/definition_xml.h"
@@ -30,10 +31,14 @@ xmlNode* automatic_of(xmlNode* root) {
   return automatic;
 }
 
-std::optional<AutoRule> marked_rule(const xmlNode* node) {
+std::optional<AutoRule> rule_at(const xmlNode* node) {
   if (!is_element(node, "rule")) return std::nullopt;
   std::vector<DefinitionError> errors;
-  auto rule = read_rule(raw_element(node), errors);
+  return read_rule(raw_element(node), errors);
+}
+
+std::optional<AutoRule> marked_rule(const xmlNode* node) {
+  auto rule = rule_at(node);
   if (!rule || !rule->marked) return std::nullopt;
   return rule;
 }
@@ -138,6 +143,8 @@ void remove_allows(xmlNode* automatic, Protocol protocol, PortRange ports) {
 }
 
 AutoRule part_of(AutoRule allow, PortRange ports) {
+  if (auto* host = std::get_if<PortRange>(&allow.host); host && allow.guest_port)
+    *host = same_part(*host, *allow.guest_port, ports);
   allow.guest_port = ports;
   return allow;
 }
@@ -206,7 +213,8 @@ Result<std::string> with_block_removed(std::string_view xml, Protocol protocol, 
   return written(root);
 }
 
-Result<std::string> with_allow_added(std::string_view xml, AutoRule rule, PortRange ports) {
+Result<std::string> with_allow_added(std::string_view xml, AutoRule rule, PortRange ports,
+                                     const AutoRule* asking) {
   rule.action = RuleAction::forward;
   rule.marked = true;
   auto document = editable(xml);
@@ -214,20 +222,20 @@ Result<std::string> with_allow_added(std::string_view xml, AutoRule rule, PortRa
   xmlNode* root = document->root();
   xmlNode* automatic = automatic_of(root);
   const bool unblocked = take_out_of_blocks(automatic, rule.protocol, ports);
-  xmlNode* last_block = nullptr;  // of those in front
+  xmlNode* before = nullptr;  // the rule behind which the new one goes
   for (xmlNode* child = automatic->children; child; child = child->next) {
     if (!is_element(child, "rule")) continue;
-    const auto marked = marked_rule(child);
-    if (!marked) break;
-    if (*marked == rule) return unblocked ? written(root) : std::string(xml);
-    if (marked->action == RuleAction::block) last_block = child;
+    const auto found = rule_at(child);
+    if (found == rule) return unblocked ? written(root) : std::string(xml);
+    if (rule.process.empty() ? !found || !found->marked : asking && found == *asking) break;
+    before = child;
   }
   if (rule.process.empty()) {
     remove_allows(automatic, rule.protocol, ports);
-    last_block = nullptr;
+    before = nullptr;
   }
   if (rules_of(automatic) >= DefinitionLimits::rules) return Unexpected(too_many_rules());
-  insert(automatic, last_block, new_rule(root, rule), indent_of(automatic));
+  insert(automatic, before, new_rule(root, rule), indent_of(automatic));
   return written(root);
 }
 

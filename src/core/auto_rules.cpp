@@ -196,6 +196,11 @@ AutoDecision decide(const std::optional<AutoDefinition>& definition, const Polic
   return decision;
 }
 
+PortRange same_part(PortRange host, PortRange whole, PortRange part) {
+  const std::uint32_t offset = part.low().number() - whole.low().number();
+  return *PortRange::from(host.at(offset), host.at(offset + part.width() - 1));
+}
+
 AutoRule allowing_rule(const AutoRule* asking, Protocol protocol, PortRange ports,
                        std::string_view process) {
   AutoRule rule;
@@ -208,7 +213,7 @@ AutoRule allowing_rule(const AutoRule* asking, Protocol protocol, PortRange port
     return rule;
   }
   if (auto* host = std::get_if<PortRange>(&rule.host); host && rule.guest_port)
-    *host = PortRange(host->at(ports.low().number() - rule.guest_port->low().number()));
+    *host = same_part(*host, *rule.guest_port, ports);
   rule.guest_port = ports;
   rule.guest_address.reset();
   rule.process.clear();

@@ -64,10 +64,14 @@ bool automatic(const std::optional<AutoDefinition>& definition, const Policy& po
 AutoDecision decide(const std::optional<AutoDefinition>& definition, const Policy& policy,
                     const DetectedPort& port);
 
-// What lets a port through that `asking`, a rule of action ask, holds back; null where none does.
+// What lets ports through that `asking`, a rule of action ask about all of them, holds back; null
+// where none does.
 // With a process (a name, no pattern): that process wherever the rule asks about it; else `ports`,
 // whoever it is. What a match gets is as that rule says.
 AutoRule allowing_rule(const AutoRule* asking, Protocol protocol, PortRange ports,
                        std::string_view process);
+
+// Where `part`, which lies within `whole`, is in `host`, a range as wide as that.
+PortRange same_part(PortRange host, PortRange whole, PortRange part);
 
 }  // namespace vf

@@ -77,9 +77,11 @@ Result<ChangedForward> with_forward_changed(
 // the marked allows of its ports.
 Result<std::string> with_block_added(std::string_view xml, Protocol protocol, PortRange ports);
 Result<std::string> with_block_removed(std::string_view xml, Protocol protocol, PortRange ports);
-// Forwards what `rule` matches, by a marked rule: in front of all others, one with a process behind
-// the marked blocks. Takes `ports` out of those. As above for the rest.
-Result<std::string> with_allow_added(std::string_view xml, AutoRule rule, PortRange ports);
+// Forwards what `rule` matches, by a marked rule: in front of all others, one with a process
+// directly before `asking`, or last where that rule is not there. Takes `ports` out of the marked
+// blocks. As above for the rest.
+Result<std::string> with_allow_added(std::string_view xml, AutoRule rule, PortRange ports,
+                                     const AutoRule* asking = nullptr);
 // Takes back what with_allow_added() made: without a process, what allows these ports whoever
 // listens there (others of a range stay allowed), and `rules`; with one, what allows that process
 // at any of these ports. The text itself where there is nothing of it.

@@ -121,8 +121,8 @@ class DomainRecord {
   std::string impossible(const SingleForward& forward, Ways ways, const Policy& policy) const;
 
   DomainView view(const Policy& policy) const;
-  // The rule that asks about this port, of a process of that name where one is given.
-  std::optional<AutoRule> asking_rule(Protocol protocol, Port port,
+  // The one rule that asks about these ports, of a process of that name where one is given.
+  std::optional<AutoRule> asking_rule(Protocol protocol, PortRange ports,
                                       const std::string& process) const;
   // By which allow() lets these ports through, as far as the guest has them open.
   std::vector<AutoRule> allowing_rules(Protocol protocol, PortRange ports) const;

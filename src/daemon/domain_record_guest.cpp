@@ -50,13 +50,21 @@ std::optional<std::string> DomainRecord::served_by_definition(const DetectedPort
   return std::nullopt;
 }
 
-std::optional<AutoRule> DomainRecord::asking_rule(Protocol protocol, Port port,
+std::optional<AutoRule> DomainRecord::asking_rule(Protocol protocol, PortRange ports,
                                                   const std::string& process) const {
-  for (const auto& [id, entry] : guest_ports_.entries())
-    if (entry.decision.state == DetectedState::asking && entry.port.protocol == protocol &&
-        entry.port.port == port && (process.empty() || entry.port.process.name == process))
-      return entry.decision.by;
-  return std::nullopt;
+  std::optional<AutoRule> rule;
+  for (const auto& [id, entry] : guest_ports_.entries()) {
+    if (entry.decision.state != DetectedState::asking || entry.port.protocol != protocol ||
+        !ports.contains(entry.port.port) ||
+        !(process.empty() || entry.port.process.name == process))
+      continue;
+    if (rule && rule != entry.decision.by) return std::nullopt;
+    rule = entry.decision.by;
+  }
+  if (rule && rule->guest_port &&
+      !(rule->guest_port->contains(ports.low()) && rule->guest_port->contains(ports.high())))
+    return std::nullopt;
+  return rule;
 }
 
 std::vector<AutoRule> DomainRecord::allowing_rules(Protocol protocol, PortRange ports) const {

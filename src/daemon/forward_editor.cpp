@@ -311,8 +311,7 @@ void ForwardEditor::allow(const std::string& uuid, Protocol protocol, PortRange 
   when_known(uuid, scope, [=, this] {
     const DomainRecord* domain = reconciler_.domain(uuid);
     if (!domain) return done(no_such_domain(uuid));
-    const auto asking = ports.width() == 1 ? domain->asking_rule(protocol, ports.low(), process)
-                                           : std::optional<AutoRule>();
+    const auto asking = domain->asking_rule(protocol, ports, process);
     // Without the question it is not known how far the answer would go.
     if (!process.empty() && !asking)
       return done(Unexpected(ErrorCode::no_such_forward,
@@ -322,7 +321,7 @@ void ForwardEditor::allow(const std::string& uuid, Protocol protocol, PortRange 
                                  " shows what is asking"));
     const AutoRule rule = allowing_rule(asking ? &*asking : nullptr, protocol, ports, process);
     const auto edit = [=](const std::string& element) {
-      return with_allow_added(element, rule, ports);
+      return with_allow_added(element, rule, ports, asking ? &*asking : nullptr);
     };
     edit_automatic(uuid, scope, edit, {}, done);
   });

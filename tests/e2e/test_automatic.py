@@ -249,6 +249,8 @@ def test_allow_is_undone(daemon, stand_in):
     assert states() == {3000: "asking", 3001: "asking"}
     Cli("allow", "web", "3000", "--process")
     assert Cli("allow", "web", "dev*", "--undo", check=False).status == 3
+    for no_port in ("", "0", "99999", "3000/sctp"):  # nor a process
+        assert Cli("allow", "web", no_port, "--undo", check=False).status == 2
     Cli("allow", "web", "devserver", "--undo")
     assert states() == {3000: "asking", 3001: "asking"}
     assert marked() == [0, 0]

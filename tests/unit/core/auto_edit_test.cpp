@@ -143,8 +143,10 @@ TEST(Block, IsRefusedPastTheMostRules) {
 
 std::string allowed(std::string_view xml, const std::string& range = "3000",
                     const std::string& process = "", const AutoRule* asking = nullptr) {
+  static const AutoRule any{.action = RuleAction::ask};
+  if (!asking && !process.empty()) asking = &any;
   return done(with_allow_added(xml, allowing_rule(asking, Protocol::tcp, ports(range), process),
-                               ports(range)));
+                               ports(range), asking));
 }
 
 DetectedState state_of(std::string_view xml, unsigned number, const std::string& process) {
@@ -247,6 +249,33 @@ TEST(Allow, KeepsWhatTheAskingRuleSays) {
   EXPECT_THAT(allowed("", "8003", "node", &asking),
               HasSubstr("<rule guest-port=\"8000-8009\" process=\"node\" "
                         "host-port=\"18000-18009\" label=\"web\" open=\"yes\" marked=\"yes\"/>"));
+}
+
+// What is decided before the question stays as it is.
+TEST(Allow, OfAProcessGoesWhereItWasAskedFor) {
+  constexpr auto rules =
+      "<forwards><auto><rule action=\"block\" guest-port=\"4000\"/>"
+      "<rule guest-port=\"5000\" host-port=\"15000\"/><rule action=\"ask\"/></auto></forwards>";
+  const AutoRule asking{.action = RuleAction::ask};
+  const std::string after = allowed(rules, "3000", "node", &asking);
+  EXPECT_EQ(state_of(after, 3000, "node"), DetectedState::forwarded);
+  EXPECT_EQ(state_of(after, 4000, "node"), DetectedState::blocked);
+  EXPECT_THAT(after, HasSubstr("host-port=\"15000\"/><rule process=\"node\""));
+  EXPECT_EQ(allowed(after, "3000", "node", &asking), after);
+  // Last where that rule is not.
+  const std::string other = allowed("<forwards><auto><rule action=\"block\"/></auto></forwards>",
+                                    "3000", "node", &asking);
+  EXPECT_EQ(state_of(other, 3000, "node"), DetectedState::blocked);
+}
+
+TEST(Allow, OfARangeKeepsItsPartOfTheHostPorts) {
+  const AutoRule asking{
+      .action = RuleAction::ask, .guest_port = ports("3000-3009"), .host = ports("13000-13009")};
+  const std::string after = allowed("", "3002-3005", "", &asking);
+  EXPECT_THAT(after, HasSubstr("guest-port=\"3002-3005\" host-port=\"13002-13005\""));
+  const std::string parts = disallowed(after, "3003");
+  EXPECT_THAT(parts, HasSubstr("guest-port=\"3002\" host-port=\"13002\""));
+  EXPECT_THAT(parts, HasSubstr("guest-port=\"3004-3005\" host-port=\"13004-13005\""));
 }
 
 TEST(Allow, AndBlockOfAPortEndEachOther) {
