@@ -12,14 +12,26 @@
 namespace vf {
 namespace {
 
+// What virsh and a shell both take as it is: a name, unless it could be an option, an id or words.
+std::string word_for_virsh(const HookMessage& message) {
+  constexpr std::string_view plain =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._-";
+  const std::string& name = message.name;
+  const bool is_word = !name.empty() && name.front() != '-' && name.size() <= 256 &&
+                       name.find_first_not_of(plain) == std::string::npos &&
+                       name.find_first_not_of("0123456789") != std::string::npos;
+  return is_word || message.uuid.empty() ? printable(name, 256) : message.uuid;
+}
+
 // What is wrong, and what the reader of `virsh start` can do about it.
 std::string complaint(const HookMessage& message, const Error& error) {
   std::string text =
       "virt-forward: refused to start domain '" + printable(message.name, 256) +
       "', which has port forwards with required=\"yes\": " + printable(error.message, 2048);
-  if (error.code == ErrorCode::no_daemon || error.code == ErrorCode::failed)
-    text += ". Look after virt-forwardd (is it running?)";
-  return text + ", or take required=\"yes\" away with: virsh edit " + message.uuid;
+  text += error.code == ErrorCode::no_daemon || error.code == ErrorCode::failed
+              ? ". Look after virt-forwardd (is it running?)"
+              : ". Mend that";
+  return text + ", or take required=\"yes\" away with: virsh edit " + word_for_virsh(message);
 }
 
 Result<HookReply> hand_over(const Invocation& invocation, const HookMessage& message,

@@ -36,7 +36,7 @@ _virt_forward_values() {
 }
 
 _virt_forward() {
-    local line=${COMP_LINE:0:COMP_POINT} word wants_value='' verb='' current
+    local line=${COMP_LINE:0:COMP_POINT} word wants_value='' verb='' current files=''
     local -a words positional=() daemon=() candidates=()
     # A backslash quotes the character behind it, as it does in the line.
     # shellcheck disable=SC2162
@@ -65,7 +65,7 @@ _virt_forward() {
         local option=${current%%=*} value
         for value in $(_virt_forward_values "$option"); do candidates+=("$option=$value"); done
     elif [[ $wants_value == --metadata ]]; then
-        mapfile -t candidates < <(compgen -f -- "$current")
+        files=yes
     elif [[ $wants_value ]]; then
         mapfile -t candidates < <(_virt_forward_values "$wants_value" | tr ' ' '\n')
     elif [[ $current == -* || ! $verb ]]; then
@@ -79,22 +79,32 @@ _virt_forward() {
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete forwards \
                 "${positional[0]}" 2>/dev/null) ;;
         auto/1) candidates=(on off policy) ;;
-        import/1) mapfile -t candidates < <(compgen -f -- "$current") ;;
+        import/1) files=yes ;;
         block/1 | unblock/1 | allow/1)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete ports \
                 "${positional[0]}" 2>/dev/null) ;;
         esac
     fi
 
+    # readline quotes files, and puts a slash behind directories.
+    if [[ $files ]]; then
+        mapfile -t candidates < <(compgen -f -- "$current")
+        compopt -o filenames 2>/dev/null
+    fi
+
     # readline replaces what stands behind the last break, so that much is all it may get.
     local kept=''
-    if [[ $COMP_WORDBREAKS == *:* && $current == *[:=]* ]]; then kept=${current%"${current##*[:=]}"}; fi
+    # One that it quoted itself is no break to it.
+    if [[ $COMP_WORDBREAKS == *:* && $current == *[:=]* && ! ($files && $line == *\\[:=]*) ]]; then
+        kept=${current%"${current##*[:=]}"}
+    fi
     COMPREPLY=()
     local candidate quoted
     for candidate in "${candidates[@]}"; do
         [[ $candidate && $candidate == "$current"* ]] || continue
         [[ ! $current && $candidate == -* ]] && continue
-        printf -v quoted '%q' "${candidate#"$kept"}"
+        quoted=${candidate#"$kept"}
+        [[ $files ]] || printf -v quoted '%q' "$quoted"
         COMPREPLY+=("$quoted")
     done
 }

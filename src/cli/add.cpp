@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -9,6 +10,7 @@
 #include "cli/forward_spec.h"
 #include "cli/output.h"
 #include "cli/scope.h"
+#include "cli/taken.h"
 #include "cli/verb.h"
 #include "cli/wait.h"
 #include "client/json.h"
@@ -50,7 +52,7 @@ struct AddOptions {
   std::optional<std::string> timeout;
 };
 
-// The attributes of the spec and of the options, checked as the daemon would.
+// The attributes of the spec and of the options.
 Result<Attributes> attributes_of(const ForwardSpec& spec, const AddOptions& options) {
   Attributes attributes = spec.attributes();
   for (std::size_t i = 0; i < attribute_options.size(); ++i) {
@@ -70,8 +72,6 @@ Result<Attributes> attributes_of(const ForwardSpec& spec, const AddOptions& opti
   }
   if (options.required) attributes.emplace_back("required", "yes");
   if (options.disabled) attributes.emplace_back("enabled", "no");
-  const auto checked = parse_forward(attributes);
-  if (!checked) return Unexpected(checked.error());
   return attributes;
 }
 
@@ -89,6 +89,24 @@ Result<std::chrono::seconds> timeout_of(const AddOptions& options) {
   return std::chrono::seconds(seconds);
 }
 
+// The edit is one of the next start alone.
+bool only_stored(const EditFlags& edit, const DomainView& domain) {
+  return (edit.config && !edit.live && !edit.persistent) || (edit.persistent && !domain.active);
+}
+
+// Nothing of what this would store for the next start could be waited for.
+Result<void> can_wait(const EditFlags& edit, const DomainView& domain) {
+  if (!only_stored(edit, domain)) return {};
+  if (domain.active)
+    return Unexpected(ErrorCode::invalid_argument,
+                      "--config alone serves nothing that --wait could wait for; leave one of them "
+                      "out, or say --persistent");
+  return Unexpected(ErrorCode::domain_not_running,
+                    "domain " + quote(domain.name) +
+                        " does not run, and nothing was stored: without --wait the forward is kept "
+                        "for its next start");
+}
+
 // What the forwards look like; those that are gone again are left out.
 std::vector<ForwardView> views_of(const Daemon& daemon, const std::vector<AddedForward>& added) {
   std::vector<ForwardView> views;
@@ -99,18 +117,33 @@ std::vector<ForwardView> views_of(const Daemon& daemon, const std::vector<AddedF
   return views;
 }
 
-void say_what_differs(const FoundDomain& found, const ForwardSpec& spec, bool disabled,
-                      const std::vector<AddedForward>& added) {
-  for (const AddedForward& forward : added) {
-    if (!forward.host_port && !std::holds_alternative<SocketPath>(spec.host)) {
-      say(disabled ? "stored; it is not served while it is disabled"
-                   : "stored; the port is bound at the next start of " + quote(found.domain.name));
-      return;
-    }
-    if (forward.host_port && forward.requested_port && forward.host_port != forward.requested_port)
-      say(std::to_string(forward.requested_port->number()) + " is taken; using " +
-          std::to_string(forward.host_port->number()));
-  }
+std::vector<PortGot> ports_of(const std::vector<AddedForward>& added) {
+  std::vector<PortGot> ports;
+  for (const AddedForward& forward : added)
+    ports.push_back({forward.requested_port, forward.host_port});
+  return ports;
+}
+
+// "port 8100 is bound at the next start of "web"", as it is defined.
+std::string next_start_words(const ForwardDefinition& definition, const DomainView& domain) {
+  const std::string at = " at the next start of " + quote(domain.name);
+  if (!definition.enabled) return "it is not served while it is disabled";
+  if (const auto* range = std::get_if<PortRange>(&definition.host))
+    return range->width() == 1 ? "port " + range->text() + " is bound" + at
+                               : "ports " + range->text() + " are bound" + at;
+  if (std::holds_alternative<SocketPath>(definition.host)) return "the socket is made" + at;
+  return "a free port is bound" + at;
+}
+
+void say_what_differs(const FoundDomain& found, const ForwardDefinition& definition,
+                      const EditFlags& edit, const std::vector<AddedForward>& added) {
+  const bool port_wanted = !std::holds_alternative<SocketPath>(definition.host);
+  const bool unbound = port_wanted && std::any_of(added.begin(), added.end(),
+                                                  [](const auto& one) { return !one.host_port; });
+  if (only_stored(edit, found.domain) || unbound)
+    return say("stored; " + next_start_words(definition, found.domain));
+  for (const std::string& line : taken_words(ports_of(added), "using"))
+    say(line);
 }
 
 // Ports, or the path of the socket, that the host really uses.
@@ -122,7 +155,8 @@ void print_ports(const Daemon& daemon, const std::vector<AddedForward>& added) {
 }
 
 // The objects of a dry run are not there: what they would be is all that is known of them.
-int tell_dry_run(bool json, const FoundDomain& found, const std::vector<AddedForward>& added) {
+int tell_dry_run(bool json, const FoundDomain& found, const ForwardDefinition& definition,
+                 const EditFlags& edit, const std::vector<AddedForward>& added) {
   std::vector<CountedForward> forwards;
   for (const AddedForward& forward : added) {
     ForwardView view;
@@ -131,12 +165,13 @@ int tell_dry_run(bool json, const FoundDomain& found, const std::vector<AddedFor
     view.host_port = forward.host_port;
     view.requested_port = forward.requested_port;
     if (forward.host_port && !json) print(std::to_string(forward.host_port->number()) + '\n');
-    if (forward.host_port && forward.requested_port && forward.host_port != forward.requested_port)
-      say(std::to_string(forward.requested_port->number()) + " is taken; it would get " +
-          std::to_string(forward.host_port->number()));
     forwards.push_back({std::move(view), std::nullopt});
   }
   if (json) print(json_forwards(forwards));
+  if (only_stored(edit, found.domain))
+    say("it can be stored; " + next_start_words(definition, found.domain));
+  for (const std::string& line : taken_words(ports_of(added), "it would be"))
+    say(line);
   return 0;
 }
 
@@ -159,6 +194,8 @@ int run_add(const Verb& verb, Call& call) {
   if (!spec) return fail(spec.error());
   const auto attributes = attributes_of(*spec, given);
   if (!attributes) return fail(attributes.error());
+  const auto definition = parse_forward(*attributes);
+  if (!definition) return fail(definition.error());
   const auto timeout = timeout_of(given);
   if (!timeout) return fail(timeout.error());
   if (given.wait && given.edit.dry_run)
@@ -169,13 +206,21 @@ int run_add(const Verb& verb, Call& call) {
   if (!daemons) return fail(daemons.error());
   const auto found = daemons->find(positional[0]);
   if (!found) return fail(found.error());
-  const auto added = found->daemon->add_forward(found->path, *attributes, given.edit);
+  if (given.wait)
+    if (const auto possible = can_wait(given.edit, found->domain); !possible)
+      return fail(possible.error());
+  const EditFlags edit = missing_half(*found, *definition, given.edit);
+  const auto added = found->daemon->add_forward(found->path, *attributes, edit);
   if (!added) return fail(with_scope_hint(added.error(), found->domain));
 
-  if (given.edit.dry_run) return tell_dry_run(call.globals.json, *found, *added);
-  if (!call.globals.json) print_ports(*found->daemon, *added);
-  say_what_differs(*found, *spec, given.disabled, *added);
-  say_if_passing(found->domain, given.edit, "gone");
+  if (given.edit.dry_run) return tell_dry_run(call.globals.json, *found, *definition, edit, *added);
+  if (!call.globals.json && !only_stored(given.edit, found->domain))
+    print_ports(*found->daemon, *added);
+  say_what_differs(*found, *definition, given.edit, *added);
+  const auto views = views_of(*found->daemon, *added);
+  const bool lasts =
+      std::all_of(views.begin(), views.end(), [](const ForwardView& view) { return view.config; });
+  if (!lasts) say_if_passing(found->domain, given.edit, "gone");
   int status = 0;
   if (given.wait) {
     flush();

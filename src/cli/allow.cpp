@@ -56,6 +56,29 @@ Result<void> undo(const FoundDomain& found, const std::string& what, bool by_pro
   return of_tcp ? of_tcp : of_udp;
 }
 
+// Whether a rule asks about one of the ports now.
+Result<bool> is_asked(const FoundDomain& found, const PortSpec& spec) {
+  const auto inventory = found.daemon->inventory();
+  if (!inventory) return Unexpected(inventory.error());
+  for (const auto& [path, properties] : inventory->ports) {
+    const PortView port = port_view(properties);
+    if (port.uuid == found.domain.uuid && port.protocol == spec.protocol && port.port &&
+        spec.ports.contains(*port.port) && port.state == DetectedState::asking)
+      return true;
+  }
+  return false;
+}
+
+// An answer may come before the question: the ports themselves are what it lets through.
+void say_how_far(const FoundDomain& found, const PortSpec& spec, const EditFlags& edit,
+                 bool asked) {
+  if (!asked)
+    say("no rule asks about " + std::string(text(spec.protocol)) + " port " + spec.ports.text() +
+        " now; it is forwarded whenever the guest has it open" +
+        (edit.config && !edit.live ? ", from the next start on" : ""));
+  say_if_passing(found.domain, edit, asked ? "the port is asked about again" : "no longer so");
+}
+
 int run_allow(const Verb& verb, Call& call) {
   EditFlags edit;
   bool by_process = false;
@@ -86,6 +109,8 @@ int run_allow(const Verb& verb, Call& call) {
     if (!name) return fail(name.error());
     process = *name;
   }
+  const auto asked = is_asked(*found, *spec);
+  if (!asked) return fail(asked.error());
   const auto done = found->daemon->allow(found->path, spec->protocol, spec->ports, process, edit);
   if (!done) return fail(with_scope_hint(done.error(), found->domain));
   if (!found->domain.automatic)
@@ -93,7 +118,7 @@ int run_allow(const Verb& verb, Call& call) {
         "virt-forward auto " +
         quote(found->domain.name) + " on");
   else if (!by_process)
-    say_if_passing(found->domain, edit, "the port is asked about again");
+    say_how_far(*found, *spec, edit, *asked);
   return show_ports_json(*daemons, positional[0], call);
 }
 

@@ -3,6 +3,7 @@
 // The verbs auto, block and unblock: ports that a guest opens by itself.
 
 #include <algorithm>
+#include <map>
 
 #include "base/printable.h"
 #include "cli/automatic.h"
@@ -18,10 +19,16 @@
 namespace vf {
 namespace {
 
-Result<std::vector<PortView>> ports_of(const FoundDomain& found) {
+struct GuestPortsShown {
+  std::vector<PortView> ports;
+  std::map<std::string, std::string> host_sides;  // by the id of the forward
+};
+
+Result<GuestPortsShown> ports_of(const FoundDomain& found) {
   const auto inventory = found.daemon->inventory();
   if (!inventory) return Unexpected(inventory.error());
-  std::vector<PortView> ports;
+  GuestPortsShown shown;
+  std::vector<PortView>& ports = shown.ports;
   for (const auto& [path, properties] : inventory->ports) {
     PortView port = port_view(properties);
     if (port.uuid == found.domain.uuid) ports.push_back(std::move(port));
@@ -29,7 +36,17 @@ Result<std::vector<PortView>> ports_of(const FoundDomain& found) {
   std::sort(ports.begin(), ports.end(), [](const PortView& a, const PortView& b) {
     return std::tie(a.protocol, a.port, a.id) < std::tie(b.protocol, b.port, b.id);
   });
-  return ports;
+  for (const auto& [path, properties] : inventory->forwards)
+    if (const ForwardView forward = forward_view(properties); forward.uuid == found.domain.uuid)
+      shown.host_sides.emplace(forward.id, host_side(forward));
+  return shown;
+}
+
+// Where the port is on this host; the id of its forward where that has gone meanwhile.
+std::string forward_words(const PortView& port, const GuestPortsShown& shown) {
+  if (port.forward.empty()) return "-";
+  const auto side = shown.host_sides.find(port.forward);
+  return side == shown.host_sides.end() ? port.forward : side->second;
 }
 
 std::string agent_words(const DomainView& domain) {
@@ -47,23 +64,24 @@ std::string address_words(const PortView& port) {
 }
 
 int show(const FoundDomain& found, const Call& call) {
-  const auto ports = ports_of(found);
-  if (!ports) return fail(ports.error());
+  const auto shown = ports_of(found);
+  if (!shown) return fail(shown.error());
+  const std::vector<PortView>& ports = shown->ports;
   if (call.globals.json) {
-    print(json_automatic(found.domain, *ports));
+    print(json_automatic(found.domain, ports));
     return 0;
   }
   print("automatic forwarding: " + std::string(found.domain.automatic ? "on" : "off") +
         "\nguest agent: " + agent_words(found.domain) + '\n');
-  if (ports->empty()) return 0;
+  if (ports.empty()) return 0;
   Table table({"PORT", "ADDRESS", "PROCESS", "STATE", "RULE", "FORWARD"});
-  for (const PortView& port : *ports)
+  for (const PortView& port : ports)
     table.add({{port_words(port)},
                {address_words(port)},
                {port.process && !port.process->name.empty() ? port.process->name : "-"},
                {std::string(text(port.state)), state_color(port.state)},
                {port.rule ? std::to_string(*port.rule) : "-"},
-               {port.forward.empty() ? "-" : port.forward}},
+               {forward_words(port, *shown)}},
               port.reason);
   print('\n' + table.render(color_wanted(call.globals.color), stdout_is_terminal()));
   return 0;

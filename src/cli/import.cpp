@@ -14,6 +14,7 @@
 #include "cli/scope.h"
 #include "cli/shown.h"
 #include "cli/table.h"
+#include "cli/taken.h"
 #include "cli/verb.h"
 #include "client/json.h"
 #include "core/definition_attributes.h"
@@ -106,15 +107,21 @@ void take_back(const FoundDomain& found, const std::vector<std::string>& identit
   if (all) say("nothing was added");
 }
 
-void show(const FoundDomain& found, const std::vector<AddedForward>& added, const Call& call) {
+std::vector<CountedForward> views_of(const FoundDomain& found,
+                                     const std::vector<AddedForward>& added) {
   std::vector<CountedForward> forwards;
   for (const AddedForward& one : added)
     if (const auto properties = found.daemon->properties(one.path, forward_interface))
       forwards.push_back({forward_view(*properties), std::nullopt});
+  return forwards;
+}
+
+void show(const std::vector<CountedForward>& forwards, const Call& call) {
   if (call.globals.json) {
     print(json_forwards(forwards));
     return;
   }
+  std::vector<PortGot> ports;
   Table table({"FORWARD", "URL", "GUEST", "STATE"});
   for (const auto& [forward, counters] : forwards) {
     table.add({{forward.id},
@@ -122,10 +129,10 @@ void show(const FoundDomain& found, const std::vector<AddedForward>& added, cons
                {guest_side(forward)},
                {state_words(forward, false), state_color(forward)}},
               reason_words(forward));
-    if (forward.host_port && forward.requested_port && forward.host_port != forward.requested_port)
-      say(std::to_string(forward.requested_port->number()) + " is taken; using " +
-          std::to_string(forward.host_port->number()));
+    ports.push_back({forward.requested_port, forward.host_port});
   }
+  for (const std::string& line : taken_words(ports, "using"))
+    say(line);
   print(table.render(color_wanted(call.globals.color), stdout_is_terminal()));
 }
 
@@ -146,8 +153,11 @@ int add_all(const FoundDomain& found, const ForwardFile& file, const EditFlags& 
     identities.push_back(forward.definition.identity());
     added.insert(added.end(), some->begin(), some->end());
   }
-  show(found, added, call);
-  say_if_passing(found.domain, edit, "gone");
+  const auto forwards = views_of(found, added);
+  show(forwards, call);
+  const bool lasts = std::all_of(forwards.begin(), forwards.end(),
+                                 [](const auto& forward) { return forward.forward.config; });
+  if (!lasts) say_if_passing(found.domain, edit, "gone");
   return 0;
 }
 
@@ -178,7 +188,11 @@ int run_import(const Verb& verb, Call& call) {
   const auto known = known_already(*found, target, file);
   if (!known) return fail(known.error());
   if (!known->empty()) return refuse(name, *known);
-  if (file.forwards.empty()) say(name + " has no forwards");
+  if (file.forwards.empty()) {
+    say(name + " has no forwards; nothing is added");
+    if (call.globals.json) print(json_forwards({}));
+    return 0;
+  }
   if (!dry_run) return add_all(*found, file, edit, call);
   const auto definitions = definitions_of(file);
   print(call.globals.json ? json_definitions(definitions) : list_text(definitions));

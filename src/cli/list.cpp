@@ -32,8 +32,30 @@ auto order_of(const Listed& listed) {
 // The domains to list of one daemon, by UUID; absent: all.
 using Chosen = std::map<const Daemon*, std::set<std::string>>;
 
+// A running domain of which nothing is shown, though its next start brings something. Whether it
+// said so.
+bool say_what_is_left_out(const std::map<std::string, DomainView>& domains,
+                          const std::map<std::string, Properties>& forwards,
+                          const std::vector<Listed>& listed) {
+  std::map<std::string, std::size_t> left_out;
+  for (const auto& [path, properties] : forwards)
+    if (const ForwardView forward = forward_view(properties); forward.config)
+      ++left_out[forward.uuid];
+  for (const Listed& one : listed)
+    left_out.erase(one.forward.uuid);
+  bool said = false;
+  for (const auto& [uuid, domain] : domains)
+    if (const auto found = left_out.find(uuid); domain.active && found != left_out.end()) {
+      said = true;
+      say("config only: " + std::to_string(found->second) +
+          (found->second == 1 ? " forward" : " forwards") + " at the next start of " +
+          quote(domain.name) + "; --all shows " + (found->second == 1 ? "it" : "them"));
+    }
+  return said;
+}
+
 Result<std::vector<Listed>> read(const Daemon& daemon, const std::optional<Chosen>& chosen,
-                                 bool all) {
+                                 bool all, bool& hinted) {
   const auto inventory = daemon.inventory();
   if (!inventory) return Unexpected(inventory.error());
   const auto is_chosen = [&](const std::string& uuid) {
@@ -46,8 +68,10 @@ Result<std::vector<Listed>> read(const Daemon& daemon, const std::optional<Chose
     if (chosen || all || domain.active)
       for (const std::string& problem : domain.problems)
         say(quote(domain.name) + ": " + problem);
-    if (chosen && !all && !domain.active)
+    if (chosen && !all && !domain.active) {
+      hinted = true;
       say("domain " + quote(domain.name) + " does not run; --all shows what its next start brings");
+    }
     domains.emplace(domain.uuid, std::move(domain));
   }
   std::vector<Listed> listed;
@@ -57,6 +81,7 @@ Result<std::vector<Listed>> read(const Daemon& daemon, const std::optional<Chose
     DomainView domain = domains[forward.uuid];
     listed.push_back({&daemon, path, std::move(forward), std::move(domain)});
   }
+  if (chosen && !all && say_what_is_left_out(domains, inventory->forwards, listed)) hinted = true;
   return listed;
 }
 
@@ -113,8 +138,9 @@ int run_list(const Verb& verb, Call& call) {
     (*chosen)[found->daemon].insert(found->domain.uuid);
   }
   std::vector<Listed> listed;
+  bool hinted = false;
   for (const Daemon& daemon : daemons->all()) {
-    auto some = read(daemon, chosen, all);
+    auto some = read(daemon, chosen, all, hinted);
     if (!some) return fail(some.error());
     std::move(some->begin(), some->end(), std::back_inserter(listed));
   }
@@ -125,7 +151,7 @@ int run_list(const Verb& verb, Call& call) {
     print_json(listed);
   else
     print_table(listed, all, color_wanted(call.globals.color));
-  if (listed.empty() && !call.globals.json && stdout_is_terminal())
+  if (listed.empty() && !hinted && !call.globals.json && stdout_is_terminal())
     say("no forwards; make one with: virt-forward add DOMAIN 8080:80");
   return 0;
 }

@@ -7,6 +7,7 @@
 #include "cli/forward_match.h"
 #include "cli/output.h"
 #include "cli/scope.h"
+#include "cli/shown.h"
 #include "cli/verb.h"
 #include "client/json.h"
 
@@ -52,6 +53,16 @@ Result<std::vector<std::string>> definitions_meant(const std::vector<ForwardView
   return definitions;
 }
 
+// Why a definition cannot be removed: it is none, but follows what the guest has open.
+std::optional<Error> automatic_error(const std::string& domain,
+                                     const std::vector<ForwardView>& ports) {
+  if (ports.empty() || ports.front().origin != Origin::automatic) return std::nullopt;
+  const ForwardView& forward = ports.front();
+  return Error{ErrorCode::not_supported,
+               quote(forward.id) + " is automatic, as long as the guest listens there: " +
+                   "virt-forward block " + quote(domain) + ' ' + guest_side(forward) + " ends it"};
+}
+
 bool in_scope(const ForwardView& forward, const EditFlags& edit) {
   if (edit.persistent || (edit.live && edit.config)) return true;
   return edit.config ? forward.config : forward.live || !forward.config;
@@ -95,6 +106,12 @@ int run_remove(const Verb& verb, Call& call) {
   int status = 0;
   std::vector<CountedForward> removed;
   for (const std::string& definition : definitions) {
+    if (const auto automatic =
+            automatic_error(found->domain.name, of_definition(*forwards, definition))) {
+      const int failed = fail(*automatic);
+      if (status == 0) status = failed;
+      continue;
+    }
     const auto result = found->daemon->remove_forward(found->path, definition, edit);
     if (!result) {
       const int failed = fail(with_scope_hint(result.error(), found->domain));

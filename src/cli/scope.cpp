@@ -2,7 +2,10 @@
 
 #include "cli/scope.h"
 
+#include <algorithm>
+
 #include "cli/output.h"
+#include "core/definition_xml.h"
 
 namespace vf {
 
@@ -20,7 +23,26 @@ void add_lasting_scope_options(Options& options, EditFlags& edit) {
 
 void say_if_passing(const DomainView& domain, const EditFlags& edit, const char* what) {
   if (!domain.active || !domain.persistent || edit.config || edit.persistent) return;
-  say(std::string(what) + " at the next start of " + quote(domain.name) + " unless --persistent");
+  say(std::string(what) + " at the next start of " + quote(domain.name) +
+      "; the same with --config makes it last (--persistent: both at once)");
+}
+
+EditFlags missing_half(const FoundDomain& found, const ForwardDefinition& wanted, EditFlags edit) {
+  if (!found.domain.active || !(edit.persistent || (edit.live && edit.config))) return edit;
+  const auto has = [&](bool live) {
+    EditFlags side;
+    (live ? side.live : side.config) = true;
+    const auto element = found.daemon->metadata(found.path, side);
+    if (!element) return false;
+    const auto forwards = parse_definitions(*element).definitions.forwards;
+    return std::find(forwards.begin(), forwards.end(), wanted) != forwards.end();
+  };
+  const bool live = has(true);
+  if (live == has(false)) return edit;
+  edit.persistent = false;
+  edit.live = !live;
+  edit.config = live;
+  return edit;
 }
 
 Error with_scope_hint(Error error, const DomainView& domain) {

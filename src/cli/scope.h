@@ -4,8 +4,10 @@
 
 #pragma once
 
+#include "cli/daemons.h"
 #include "cli/options.h"
 #include "client/daemon.h"
+#include "core/definition.h"
 
 namespace vf {
 
@@ -13,8 +15,12 @@ namespace vf {
 void add_lasting_scope_options(Options& options, EditFlags& edit);
 void add_scope_options(Options& options, EditFlags& edit);
 
-// Says that an edit of the running domain alone does not last, where it could have.
+// Says that an edit of the running domain alone does not last, where it could have, and how it
+// would.
 void say_if_passing(const DomainView& domain, const EditFlags& edit, const char* what);
+
+// Of an addition to both: one of them has this very definition, and it goes to the other alone.
+EditFlags missing_half(const FoundDomain& found, const ForwardDefinition& wanted, EditFlags edit);
 
 // DomainNotRunning names the option that stores the edit for the next start.
 Error with_scope_hint(Error error, const DomainView& domain);

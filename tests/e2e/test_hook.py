@@ -272,7 +272,7 @@ def test_refusal_is_shown_by_virsh(guest, listen):
     virsh = subprocess.run(["virsh", "start", "web"], capture_output=True, text=True)
     assert virsh.returncode == 1
     assert "host port 8080 is held by another program" in virsh.stderr
-    assert f"virsh edit {web.uuid}" in virsh.stderr
+    assert f"virsh edit {web.name}" in virsh.stderr
     assert not web.domain.isActive()
 
 

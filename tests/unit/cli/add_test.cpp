@@ -30,12 +30,80 @@ TEST_F(Add, PrintsThePortAloneAndSaysThatItPasses) {
   const ProgramResult result = run({"add", "web", "8080:80"});
   EXPECT_EQ(result.status, 0);
   EXPECT_EQ(result.out, "8080\n");
-  EXPECT_EQ(result.err, "virt-forward: gone at the next start of \"web\" unless --persistent\n");
+  EXPECT_EQ(result.err,
+            "virt-forward: gone at the next start of \"web\"; the same with --config makes it last "
+            "(--persistent: both at once)\n");
   ASSERT_EQ(daemon_.controller.asked.size(), 1u);
   const auto& asked = daemon_.controller.asked.front();
   EXPECT_EQ(asked.uuid, uuid1);
   EXPECT_EQ(text_of(asked.attributes), "guest-port=80 host-port=8080 ");
   EXPECT_FALSE(asked.scope.live || asked.scope.config || asked.scope.persistent);
+}
+
+TEST_F(Add, WhatTheNextStartHasAlreadyDoesNotPass) {
+  ForwardView view = fake_forward();
+  view.config = true;
+  answer(view);
+  EXPECT_EQ(run({"add", "web", "8080:80", "--live"}).err, "");
+}
+
+TEST_F(Add, PersistentAddsWhereTheSameDefinitionIsMissing) {
+  answer(fake_forward());
+  const auto scope_after = [&](const char* live, const char* config,
+                               const std::vector<std::string>& more) {
+    daemon_.controller.asked.clear();
+    daemon_.controller.element_of = [=](const EditScope& scope) {
+      return std::string(scope.live ? live : config);
+    };
+    std::vector<std::string> words{"add", "web", "8080:80"};
+    words.insert(words.end(), more.begin(), more.end());
+    const ProgramResult result = run(words);
+    EXPECT_EQ(result.out, "8080\n") << result.err;
+    const EditScope scope = daemon_.controller.asked.back().scope;
+    return std::string(scope.live ? "live " : "") + (scope.config ? "config " : "") +
+           (scope.persistent ? "persistent" : "");
+  };
+  const char* const same = "<forwards><forward guest-port='80' host-port='8080'/></forwards>";
+  const char* const other =
+      "<forwards><forward guest-port='80' host-port='8080' scheme='https'/></forwards>";
+  EXPECT_EQ(scope_after(same, "", {"--persistent"}), "config ");
+  EXPECT_EQ(scope_after("", same, {"--persistent"}), "live ");
+  EXPECT_EQ(scope_after(same, "", {"--live", "--config"}), "config ");
+  EXPECT_EQ(scope_after("", "", {"--persistent"}), "persistent");
+  EXPECT_EQ(scope_after(same, same, {"--persistent"}), "persistent");
+  EXPECT_EQ(scope_after(other, "", {"--persistent"}), "persistent");
+  EXPECT_EQ(scope_after(same, "", {"--live"}), "live ");
+}
+
+TEST_F(Add, ARangeThatIsTakenIsOneLine) {
+  std::vector<ForwardView> views;
+  for (const unsigned port : {8080u, 8081u, 8082u}) {
+    ForwardView view = fake_forward("games#" + std::to_string(port - 80));
+    view.requested_port = Port::from(port);
+    view.host_port = Port::from(port + 1);
+    daemon_.model.add(view);
+    views.push_back(view);
+  }
+  daemon_.controller.added = views;
+  EXPECT_EQ(run({"add", "web", "8080-8082:8000-8002", "--persistent"}).err,
+            "virt-forward: 8080-8082 are taken; using 8081-8083\n");
+  EXPECT_EQ(run({"add", "web", "8080-8082:8000-8002", "--dry-run"}).err,
+            "virt-forward: 8080-8082 are taken; it would be 8081-8083\n");
+  views[1].host_port = views[1].requested_port;
+  daemon_.controller.added = views;
+  EXPECT_EQ(run({"add", "web", "8080-8082:8000-8002", "--persistent"}).err,
+            "virt-forward: 8080 is taken; using 8081\nvirt-forward: 8082 is taken; using 8083\n");
+}
+
+TEST_F(Add, ConfigAloneTellsOfItsOwnDefinition) {
+  answer(fake_forward());  // the live one of that name
+  const ProgramResult port = run({"add", "web", "8100:80", "--name=rr", "--config"});
+  EXPECT_EQ(port.out, "");
+  EXPECT_EQ(port.err, "virt-forward: stored; port 8100 is bound at the next start of \"web\"\n");
+  EXPECT_EQ(run({"add", "web", "80", "--config"}).err,
+            "virt-forward: stored; a free port is bound at the next start of \"web\"\n");
+  EXPECT_EQ(run({"add", "web", "8100-8102:80-82", "--config"}).err,
+            "virt-forward: stored; ports 8100-8102 are bound at the next start of \"web\"\n");
 }
 
 TEST_F(Add, SaysWhenThePortIsAnother) {
@@ -45,7 +113,7 @@ TEST_F(Add, SaysWhenThePortIsAnother) {
   const ProgramResult result = run({"add", "web", "8080:80", "--persistent"});
   EXPECT_EQ(result.out, "8081\n");
   EXPECT_EQ(result.err, "virt-forward: 8080 is taken; using 8081\n");
-  EXPECT_TRUE(daemon_.controller.asked.front().scope.persistent);
+  EXPECT_TRUE(daemon_.controller.asked.back().scope.persistent);
 }
 
 TEST_F(Add, ATransientDomainHasNoNextStart) {
@@ -89,8 +157,8 @@ TEST_F(Add, EveryOptionIsAnAttribute) {
                                     "--live",
                                     "--config"});
   EXPECT_EQ(result.status, 0) << result.err;
-  ASSERT_EQ(daemon_.controller.asked.size(), 1u);
-  const auto& asked = daemon_.controller.asked.front();
+  ASSERT_EQ(daemon_.controller.asked.size(), 3u);  // behind the metadata of both sides
+  const auto& asked = daemon_.controller.asked.back();
   EXPECT_EQ(text_of(asked.attributes),
             "enabled=no guest-address=10.0.0.7 guest-port=80 host-address=127.0.0.2 host-port=8080 "
             "idle-timeout=60 label=the site max-connections=5 name=site offload=none on-busy=fail "
@@ -117,7 +185,34 @@ TEST_F(Add, AStoppedDomainStoresAndPrintsNothing) {
   const ProgramResult result = run({"add", "web", "8080:80", "--config"});
   EXPECT_EQ(result.status, 0);
   EXPECT_EQ(result.out, "");
-  EXPECT_EQ(result.err, "virt-forward: stored; the port is bound at the next start of \"web\"\n");
+  EXPECT_EQ(result.err, "virt-forward: stored; port 8080 is bound at the next start of \"web\"\n");
+}
+
+TEST_F(Add, AStoppedDomainIsNotWaitedForAndStoresNothing) {
+  daemon_.model.change(DomainView{uuid1, "web", {}, false, true, {}});
+  for (const char* where : {"--persistent", "--config"}) {
+    const ProgramResult result = run({"add", "web", "8080:80", "--wait", where});
+    EXPECT_EQ(result.status, 4);
+    EXPECT_EQ(result.out, "");
+    EXPECT_NE(result.err.find("\"web\" does not run, and nothing was stored"), std::string::npos)
+        << result.err;
+  }
+  EXPECT_TRUE(daemon_.controller.asked.empty());
+  daemon_.model.change(fake_domain());
+  EXPECT_EQ(run({"add", "web", "8080:80", "--wait", "--config"}).status, 2);
+  EXPECT_TRUE(daemon_.controller.asked.empty());
+}
+
+TEST_F(Add, ADryRunOfAStoppedDomainSaysWhatWouldBeStored) {
+  daemon_.model.change(DomainView{uuid1, "web", {}, false, true, {}});
+  ForwardView view = fake_forward();
+  view.host_port.reset();
+  answer(view);
+  const ProgramResult result = run({"add", "web", "8080:80", "--dry-run", "--persistent"});
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err,
+            "virt-forward: it can be stored; port 8080 is bound at the next start of \"web\"\n");
 }
 
 TEST_F(Add, TextIsTakenAsItIsInAnyLocale) {

@@ -10,6 +10,7 @@ namespace vf {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 class Automatic : public ProgramLab {
@@ -35,6 +36,9 @@ class Automatic : public ProgramLab {
 };
 
 TEST_F(Automatic, ShowsSwitchAgentAndPorts) {
+  ForwardView forward = fake_forward("auto:tcp:localhost=80");
+  forward.origin = Origin::automatic;
+  daemon_.model.add(forward);
   const ProgramResult result = run({"auto", "web"});
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(result.out,
@@ -42,7 +46,7 @@ TEST_F(Automatic, ShowsSwitchAgentAndPorts) {
             "guest agent: connected\n"
             "\n"
             "PORT  ADDRESS        PROCESS  STATE      RULE  FORWARD\n"
-            "80    127.0.0.1 ::1  node     forwarded  -     auto:tcp:localhost=80\n"
+            "80    127.0.0.1 ::1  node     forwarded  -     http://127.0.0.1:8080\n"
             "3000  0.0.0.0        node     ignored    2     -                      "
             "rule 2 ignores it\n");
   EXPECT_TRUE(daemon_.controller.asked.empty());
@@ -93,6 +97,8 @@ TEST_F(Automatic, BlocksAndUnblocks) {
 }
 
 TEST_F(Automatic, Allows) {
+  port_.state = DetectedState::asking;
+  daemon_.model.change(port_);
   const ProgramResult result = run({"allow", "web", "3000"});
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(result.out, "");
@@ -101,12 +107,26 @@ TEST_F(Automatic, Allows) {
   EXPECT_FALSE(scope().live || scope().config || scope().persistent);
   EXPECT_EQ(run({"allow", "web", "3000", "--process"}).err, "");
   EXPECT_EQ(asked(), "allow tcp 3000 node");
-  EXPECT_EQ(run({"allow", "web", "3000/udp", "--persistent"}).err, "");
+  EXPECT_EQ(run({"allow", "web", "3000", "--persistent"}).err, "");
+  EXPECT_TRUE(scope().persistent);
+  run({"allow", "web", "3000/udp", "--persistent"});
   EXPECT_EQ(asked(), "allow udp 3000 ");
   EXPECT_TRUE(scope().persistent);
   EXPECT_THAT(run({"allow", "web", "3000", "--json"}).out, StartsWith("{\"domain\":\"web\""));
   EXPECT_EQ(run({"allow", "web"}).status, 2);
   EXPECT_EQ(run({"allow", "web", "3000-2000"}).status, 2);
+}
+
+TEST_F(Automatic, AllowSaysThatNothingAsks) {
+  const ProgramResult result = run({"allow", "web", "3000"});  // it is ignored
+  EXPECT_EQ(result.status, 0);
+  EXPECT_THAT(result.err, HasSubstr("no rule asks about tcp port 3000 now; it is forwarded "
+                                    "whenever the guest has it open\n"));
+  EXPECT_THAT(result.err, HasSubstr("no longer so at the next start of \"web\""));
+  EXPECT_THAT(result.err, Not(HasSubstr("asked about again")));
+  EXPECT_EQ(run({"allow", "web", "4000-4009/udp", "--config"}).err,
+            "virt-forward: no rule asks about udp port 4000-4009 now; it is forwarded whenever the "
+            "guest has it open, from the next start on\n");
 }
 
 TEST_F(Automatic, AllowOfAProcessNeedsOne) {

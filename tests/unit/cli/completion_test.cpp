@@ -89,6 +89,23 @@ TEST_F(Completion, BashCompletesVerbsOptionsAndNames) {
   EXPECT_EQ(bash("virt-forward " + daemon() + " add web "), "");
 }
 
+// readline quotes what it takes for files itself, and puts a slash behind a directory.
+TEST_F(Completion, BashLeavesTheQuotingOfFilesToReadline) {
+  std::filesystem::create_directories(directory_.path("files/a dir"));
+  std::ofstream(directory_.path("files/a list")) << "80\n";
+  const std::string program =
+      "compopt() { echo \"compopt $*\"; }; cd \"$HOME/files\"; source " +
+      script("virt-forward.bash") +
+      "; COMP_LINE=$1 COMP_POINT=${#1}; _virt_forward; printf '%s\\n' \"${COMPREPLY[@]}\"";
+  const auto files = [&](const std::string& line) {
+    return shell({"/bin/bash", "-c", program, "bash", line});
+  };
+  EXPECT_EQ(files("virt-forward import web a"), "a dir|a list|compopt -o filenames");
+  EXPECT_EQ(files("virt-forward import web a\\ d"), "a dir|compopt -o filenames");
+  EXPECT_EQ(files("virt-forward import web ~/files/a\\ d"), "compopt -o filenames|~/files/a dir");
+  EXPECT_EQ(files("virt-forward explain web 80 --metadata a\\ l"), "a list|compopt -o filenames");
+}
+
 TEST_F(Completion, FishCompletesVerbsOptionsAndNames) {
   EXPECT_EQ(fish("virt-forward "),
             "add|allow|auto|block|doctor|explain|export|import|list|remove|unblock|url|watch");

@@ -10,6 +10,7 @@ namespace vf {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 class ImportExport : public ProgramLab {
  protected:
@@ -44,6 +45,37 @@ TEST_F(ImportExport, AddsEachForwardInItsOrder) {
   EXPECT_EQ(asked[0].attributes, (ForwardAttributes{{"guest-port", "80"}, {"host-port", "8080"}}));
   EXPECT_EQ(asked[1].attributes,
             (ForwardAttributes{{"name", "ssh"}, {"guest-port", "22"}, {"host-port", "2222"}}));
+}
+
+TEST_F(ImportExport, NothingToAddIsNoTableAndNoHint) {
+  const ProgramResult result = run({"import", "web", file("")});
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.out, "");
+  EXPECT_THAT(result.err, HasSubstr("has no forwards; nothing is added\n"));
+  EXPECT_THAT(result.err, Not(HasSubstr("next start")));
+  EXPECT_EQ(run({"import", "web", file("# none\n"), "--json"}).out, "[]\n");
+}
+
+TEST_F(ImportExport, WhatTheNextStartHasAlreadyDoesNotPass) {
+  EXPECT_THAT(run({"import", "web", file("8080:80\n")}).err, HasSubstr("gone at the next start"));
+  ForwardView lasting = fake_forward();
+  lasting.config = true;
+  daemon_.model.change(lasting);
+  EXPECT_EQ(run({"import", "web", file("8080:80\n")}).err, "");
+}
+
+TEST_F(ImportExport, PortsThatAreTakenAreOneLine) {
+  std::vector<ForwardView> views;
+  for (const unsigned port : {8080u, 8081u}) {
+    ForwardView view = fake_forward("games#" + std::to_string(port));
+    view.requested_port = Port::from(port);
+    view.host_port = Port::from(port + 2);
+    daemon_.model.add(view);
+    views.push_back(view);
+  }
+  daemon_.controller.added = views;
+  EXPECT_EQ(run({"import", "web", file("8080-8081:8000-8001\n"), "--persistent"}).err,
+            "virt-forward: 8080-8081 are taken; using 8082-8083\n");
 }
 
 TEST_F(ImportExport, AMistakeAnywhereAddsNothing) {

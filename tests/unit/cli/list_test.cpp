@@ -109,6 +109,24 @@ TEST_F(List, AllShowsStoppedDomainsAndDifferences) {
   EXPECT_NE(named.err.find("\"old\" does not run; --all shows"), std::string::npos) << named.err;
 }
 
+TEST_F(List, SaysWhenOnlyTheNextStartHasForwards) {
+  ForwardView next = fake_forward("next", uuid2);
+  next.domain = "db";
+  next.live = false;
+  next.config = true;
+  next.state = ForwardState::inactive;
+  next.reason = "not in the running domain";
+  daemon_.model.add(next);
+  EXPECT_EQ(run({"list", "db"}).err,
+            "virt-forward: config only: 1 forward at the next start of \"db\"; --all shows it\n");
+  EXPECT_EQ(run({"list", "db", "--all"}).err, "");
+  next.uuid = uuid1;
+  next.domain = "web";
+  daemon_.model.add(next);
+  EXPECT_EQ(run({"list", "web"}).err, "");  // what it shows is not all, and no empty table
+  EXPECT_EQ(run({"list"}).err, "");
+}
+
 TEST_F(List, JsonHasTheFrozenShapeWithCounters) {
   daemon_.controller.all_counted =
       std::vector<Controller::Counted>{{uuid1, "tcp:8080:80", {2, 300, 4000}}};

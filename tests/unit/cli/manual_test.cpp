@@ -155,6 +155,15 @@ TEST_F(Manual, ThePagesAreWellFormed) {
   EXPECT_GE(pages, 11u);
 }
 
+// "README.md, "Install"" is a heading there.
+TEST_F(Manual, TheDemoEndsWithAHeadingOfTheReadme) {
+  const std::string demo = content(source("contrib/demo"));
+  std::smatch named;
+  ASSERT_TRUE(std::regex_search(demo, named, std::regex("README\\.md, \"([^\"]*)\"")));
+  EXPECT_NE(content(source("README.md")).find("\n## " + named[1].str() + "\n"), std::string::npos)
+      << named[1];
+}
+
 TEST_F(Manual, TheVersionIsPrinted) {
   EXPECT_TRUE(std::regex_match(help({"--version"}), std::regex("virt-forward [0-9.]+\n")));
 }

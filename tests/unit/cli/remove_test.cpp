@@ -32,7 +32,24 @@ TEST_F(Remove, ByIdNameAndPort) {
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_EQ(result.out, "");
   EXPECT_EQ(removed(), "tcp:8080:80 games ");
-  EXPECT_EQ(result.err, "virt-forward: back at the next start of \"web\" unless --persistent\n");
+  EXPECT_EQ(result.err,
+            "virt-forward: back at the next start of \"web\"; the same with --config makes it last "
+            "(--persistent: both at once)\n");
+}
+
+TEST_F(Remove, OfAnAutomaticOneNamesThePortToBlock) {
+  ForwardView view = fake_forward("auto:tcp:localhost=5173");
+  view.definition = view.id;
+  view.origin = Origin::automatic;
+  view.process = ProcessView{"vite", 42, "vite"};
+  view.guest_port = Port::from(5173);
+  view.host_port = Port::from(15173);
+  daemon_.model.add(view);
+  const ProgramResult result = run({"remove", "web", "15173", "games"});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("virt-forward block \"web\" 5173 ends it"), std::string::npos)
+      << result.err;
+  EXPECT_EQ(removed(), "games ");
 }
 
 TEST_F(Remove, WhatIsLiveOnlyDoesNotComeBack) {

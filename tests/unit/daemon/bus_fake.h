@@ -180,7 +180,7 @@ class FakeController final : public Controller {
   void metadata(const std::string& uuid, EditScope scope,
                 std::function<void(Result<std::string>)> done) override {
     asked.push_back({uuid, {}, "metadata", scope, false});
-    done(element);
+    done(element_of ? Result<std::string>(element_of(scope)) : element);
   }
   static std::string port_words(Protocol protocol, PortRange ports) {
     return std::string(text(protocol)) + ' ' + ports.text();
@@ -201,8 +201,9 @@ class FakeController final : public Controller {
   std::vector<Asked> asked;
   Result<std::vector<ForwardView>> added = std::vector<ForwardView>();
   Result<void> removed;
-  Result<std::string> element = std::string();  // of metadata
-  Result<void> switched;                        // of block, unblock and set_automatic
+  Result<std::string> element = std::string();              // of metadata
+  std::function<std::string(const EditScope&)> element_of;  // instead of `element`
+  Result<void> switched;                                    // of block, unblock and set_automatic
   Result<ForwardCounters> counted = ForwardCounters{1, 2, 3};
   Result<std::vector<Counted>> all_counted = std::vector<Counted>();
   DaemonStatistics told;

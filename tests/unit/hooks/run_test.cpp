@@ -15,6 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::AllOf;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -140,7 +141,8 @@ TEST_F(RunHook, RefusedPrepareSaysWhyAndWhatToDo) {
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.complaint,
               AllOf(HasSubstr("'web'"), HasSubstr("port 8080 is held by \\x1b[31mnginx"),
-                    HasSubstr("virsh edit"), Not(HasSubstr("\n"))));
+                    HasSubstr("nginx. Mend that, or take required=\"yes\" away with: "),
+                    EndsWith("virsh edit web"), Not(HasSubstr("\n"))));
   EXPECT_THAT(outcome.log, HasSubstr("result=refused"));
   EXPECT_TRUE(outcome.severe);
 }
