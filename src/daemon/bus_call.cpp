@@ -17,8 +17,12 @@ constexpr std::size_t message_bytes = 16 * 1024;
 
 }  // namespace
 
-BusCall::BusCall(GDBusMethodInvocation* invocation, BusKind kind, std::shared_ptr<void> ticket)
-    : invocation_(invocation), kind_(kind), ticket_(std::move(ticket)) {}
+BusCall::BusCall(GDBusMethodInvocation* invocation, BusKind kind, std::shared_ptr<void> ticket,
+                 Answered answered)
+    : invocation_(invocation),
+      kind_(kind),
+      ticket_(std::move(ticket)),
+      answered_(std::move(answered)) {}
 
 BusCall::~BusCall() {
   fail({ErrorCode::failed, "the daemon gave the call up; try again when it runs"});
@@ -56,7 +60,9 @@ bool BusCall::interactive() const {
 void BusCall::answer(GVariant* value) {
   const Ref<GVariant> owned = borrow(value);
   if (!invocation_) return;
+  const Ref<GDBusConnection> to = borrow(connection());
   g_dbus_method_invocation_return_value(std::exchange(invocation_, nullptr), owned.get());
+  if (answered_) answered_(to.get(), owned ? g_variant_get_size(owned.get()) : 0);
 }
 
 void BusCall::fail(const Error& error) {
@@ -69,8 +75,10 @@ void BusCall::fail(const char* name, const std::string& message) {
   std::string text = message;
   if (text.size() > message_bytes || !g_utf8_validate_len(text.data(), text.size(), nullptr))
     text = printable(message, message_bytes);
+  const Ref<GDBusConnection> to = borrow(connection());
   g_dbus_method_invocation_return_dbus_error(std::exchange(invocation_, nullptr), name,
                                              text.c_str());
+  if (answered_) answered_(to.get(), text.size());
 }
 
 }  // namespace vf

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,9 +18,12 @@ enum class BusKind { peer, session, system };
 // that no caller waits for nothing.
 class BusCall {
  public:
+  using Answered = std::function<void(GDBusConnection*, std::size_t bytes)>;
+
   // Takes the reference over, as a GDBusInterfaceMethodCallFunc is given it. `ticket` is let go
-  // with the call.
-  BusCall(GDBusMethodInvocation* invocation, BusKind kind, std::shared_ptr<void> ticket);
+  // with the call. `answered` is told when an answer or error has been sent.
+  BusCall(GDBusMethodInvocation* invocation, BusKind kind, std::shared_ptr<void> ticket,
+          Answered answered = {});
   ~BusCall();
   BusCall(const BusCall&) = delete;
   BusCall& operator=(const BusCall&) = delete;
@@ -47,6 +51,7 @@ class BusCall {
   GDBusMethodInvocation* invocation_;
   BusKind kind_;
   std::shared_ptr<void> ticket_;
+  Answered answered_;
 };
 
 }  // namespace vf

@@ -3,16 +3,18 @@
 #include "daemon/bus_objects.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "daemon/bus_interfaces.h"
-#include "daemon/journal.h"
 #include "glib/object_path.h"
 
 namespace vf {
 
 struct BusObjects::Link {
   Link(BusObjects& owner, GDBusConnection* attached, BusKind attached_kind)
-      : objects(owner), connection(borrow(attached)), kind(attached_kind) {}
+      : objects(owner), connection(borrow(attached)), kind(attached_kind) {
+    if (kind == BusKind::peer) backlog.emplace(attached, owner.limits_.backlog);
+  }
   ~Link() {
     for (const auto& [sender, watch] : readers)
       g_bus_unwatch_name(watch);
@@ -24,13 +26,15 @@ struct BusObjects::Link {
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
+  bool cut() const { return backlog && backlog->cut(); }
+
   BusObjects& objects;
   Ref<GDBusConnection> connection;
   BusKind kind;
   std::vector<guint> objects_registered;
   std::vector<guint> subtrees_registered;
   std::map<std::string, guint> readers;  // unique name to the watch that sees it leave
-  std::size_t unread = 0;                // bytes of signals since the peer's socket took some
+  std::optional<BusBacklog> backlog;     // of a peer
 };
 
 struct BusObjects::Count {
@@ -54,7 +58,7 @@ const GDBusInterfaceVTable BusObjects::interface_vtable = {
 // path when it is about to dispatch a method.
 const GDBusSubtreeVTable BusObjects::subtree_vtable = {
     [](GDBusConnection*, const gchar* sender, const gchar* path, gpointer data) noexcept {
-      const Link& link = *static_cast<Link*>(data);
+      Link& link = *static_cast<Link*>(data);
       return link.objects.enumerate(link, sender ? sender : "", path);
     },
     [](GDBusConnection*, const gchar*, const gchar* path, const gchar* node,
@@ -132,10 +136,18 @@ std::shared_ptr<void> BusObjects::ticket(const Link& link, const std::string& se
 }
 
 void BusObjects::handle(Link& link, GDBusMethodInvocation* invocation) {
+  if (link.cut()) {
+    g_object_unref(invocation);
+    return;
+  }
   const gchar* sender = g_dbus_method_invocation_get_sender(invocation);
   auto held = ticket(link, sender && link.kind != BusKind::peer ? sender : "");
   const bool held_any = held != nullptr;
-  const auto call = std::make_shared<BusCall>(invocation, link.kind, std::move(held));
+  auto answered = [self = std::weak_ptr(self_)](GDBusConnection* connection, std::size_t bytes) {
+    if (const auto alive = self.lock()) (*alive)->answered(connection, bytes);
+  };
+  const auto call =
+      std::make_shared<BusCall>(invocation, link.kind, std::move(held), std::move(answered));
   if (!held_any) {
     call->fail("org.freedesktop.DBus.Error.LimitsExceeded",
                "too many unanswered calls; wait for their answers");
@@ -164,10 +176,13 @@ void BusObjects::handle(Link& link, GDBusMethodInvocation* invocation) {
   });
 }
 
+std::list<BusObjects::Link>::iterator BusObjects::find(GDBusConnection* connection) {
+  return std::find_if(links_.begin(), links_.end(),
+                      [&](const Link& one) { return one.connection.get() == connection; });
+}
+
 bool BusObjects::add_reader(GDBusConnection* connection, const std::string& sender) {
-  const auto link = std::find_if(links_.begin(), links_.end(), [&](const Link& one) {
-    return one.connection.get() == connection;
-  });
+  const auto link = find(connection);
   if (link == links_.end()) return false;
   if (link->readers.contains(sender)) return true;
   if (link->readers.size() >= limits_.readers) return false;
@@ -184,19 +199,9 @@ bool BusObjects::add_reader(GDBusConnection* connection, const std::string& send
   return true;
 }
 
-// A peer that reads nothing (a stopped `virt-forward watch`) would pile signals up in GDBus. A bus
-// has bounds of its own.
-void BusObjects::mind_unread(Link& link, std::size_t bytes) const {
-  GIOStream* stream = g_dbus_connection_get_stream(link.connection.get());
-  if (!stream || !G_IS_SOCKET_CONNECTION(stream)) return;
-  GSocket* socket = g_socket_connection_get_socket(G_SOCKET_CONNECTION(stream));
-  const bool takes_some = (g_socket_condition_check(socket, G_IO_OUT) & G_IO_OUT) != 0;
-  link.unread = takes_some ? 0 : link.unread + bytes;
-  if (link.unread <= limits_.unread_bytes) return;
-  log(LogLevel::warning, "a client of the private socket does not read; it is cut off",
-      {{"bytes", std::to_string(link.unread)}});
-  link.unread = 0;
-  g_socket_shutdown(socket, TRUE, TRUE, nullptr);
+void BusObjects::answered(GDBusConnection* connection, std::size_t bytes) {
+  const auto link = find(connection);
+  if (link != links_.end() && link->backlog) link->backlog->sent(bytes);
 }
 
 void BusObjects::emit(const char* path, const char* interface, const char* signal,
@@ -207,8 +212,9 @@ void BusObjects::emit(const char* path, const char* interface, const char* signa
   };
   for (Link& link : links_) {
     if (link.kind != BusKind::system) {
+      if (link.cut()) continue;
       send(link, nullptr);
-      if (link.kind == BusKind::peer) mind_unread(link, g_variant_get_size(body.get()));
+      if (link.backlog) link.backlog->sent(g_variant_get_size(body.get()));
       continue;
     }
     for (const auto& [reader, watch] : link.readers)
@@ -216,15 +222,17 @@ void BusObjects::emit(const char* path, const char* interface, const char* signa
   }
 }
 
-gchar** BusObjects::enumerate(const Link& link, const std::string& sender,
+gchar** BusObjects::enumerate(Link& link, const std::string& sender,
                               const std::string& parent) const {
   GPtrArray* nodes = g_ptr_array_new();
   // Introspection is not authorized: without this it would show ids to everybody.
-  if (link.kind == BusKind::system && !link.readers.contains(sender)) {
+  if (link.cut() || (link.kind == BusKind::system && !link.readers.contains(sender))) {
     g_ptr_array_add(nodes, nullptr);
     return reinterpret_cast<gchar**>(g_ptr_array_free(nodes, FALSE));
   }
+  std::size_t bytes = 0;
   const auto add = [&](const std::string& path) {
+    bytes += path.size();
     g_ptr_array_add(nodes, g_strdup(path.c_str() + parent.size() + 1));
   };
   for (const DomainView& domain : model_.domains()) {
@@ -240,6 +248,7 @@ gchar** BusObjects::enumerate(const Link& link, const std::string& sender,
     for (const ForwardView& forward : model_.forwards(domain.uuid))
       add(forward_path(forward.uuid, forward.id));
   }
+  if (link.backlog) link.backlog->sending(bytes);
   g_ptr_array_add(nodes, nullptr);
   return reinterpret_cast<gchar**>(g_ptr_array_free(nodes, FALSE));
 }

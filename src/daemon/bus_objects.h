@@ -22,6 +22,7 @@
 #include "base/result.h"
 #include "daemon/bus_announcer.h"
 #include "daemon/bus_authority.h"
+#include "daemon/bus_backlog.h"
 #include "daemon/bus_methods.h"
 
 namespace vf {
@@ -29,10 +30,10 @@ namespace vf {
 class BusObjects {
  public:
   struct Limits {
-    std::size_t calls_of_one = 64;        // unanswered, of one sender on one connection
-    std::size_t calls = 512;              // unanswered, of all
-    std::size_t readers = 256;            // of one system bus
-    std::size_t unread_bytes = 64 << 20;  // of signals to a peer
+    std::size_t calls_of_one = 64;  // unanswered, of one sender on one connection
+    std::size_t calls = 512;        // unanswered, of all
+    std::size_t readers = 256;      // of one system bus
+    BusBacklog::Limits backlog;     // of a peer
   };
 
   // Both outlive it.
@@ -53,10 +54,11 @@ class BusObjects {
 
   void handle(Link& link, GDBusMethodInvocation* invocation);
   std::shared_ptr<void> ticket(const Link& link, const std::string& sender);
+  std::list<Link>::iterator find(GDBusConnection* connection);
   bool add_reader(GDBusConnection* connection, const std::string& sender);
-  void mind_unread(Link& link, std::size_t bytes) const;
+  void answered(GDBusConnection* connection, std::size_t bytes);
   void emit(const char* path, const char* interface, const char* signal, const Ref<GVariant>& body);
-  gchar** enumerate(const Link& link, const std::string& sender, const std::string& parent) const;
+  gchar** enumerate(Link& link, const std::string& sender, const std::string& parent) const;
 
   Model& model_;
   Limits limits_;

@@ -6,15 +6,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include <cstdio>
 #include <ctime>
 #include <fstream>
 
-#include "base/fd.h"
 #include "bus_fake.h"
 #include "bus_lab.h"
 #include "glib/object_path.h"
@@ -480,37 +476,6 @@ TEST_F(BusPeer, UnansweredCallsHaveABound) {
   controller.held.clear();
   controller.hold = false;
   EXPECT_EQ(add(peer, "({'guest-port': '22'}, @a{sv} {})").error, "");
-}
-
-TEST_F(BusPeer, APeerThatDoesNotReadIsCutOff) {
-  const Fd peer(::socket(AF_UNIX, SOCK_STREAM, 0));
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  socket.copy(name.sun_path, sizeof name.sun_path - 1);
-  ASSERT_EQ(connect(peer.get(), reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
-  std::string handshake("\0AUTH EXTERNAL ", 15);
-  for (const char digit : std::to_string(geteuid()))
-    handshake += {'3', digit};
-  handshake += "\r\nBEGIN\r\n";
-  ASSERT_EQ(write(peer.get(), handshake.data(), handshake.size()), ssize_t(handshake.size()));
-
-  const auto is_cut = [&] {
-    pollfd state{peer.get(), POLLRDHUP, 0};
-    poll(&state, 1, 0);
-    return (state.revents & (POLLRDHUP | POLLHUP)) != 0;
-  };
-  ForwardView view = fake_forward();
-  std::size_t sent = 0;
-  EXPECT_TRUE(iterate_until([&] {
-    view.label.assign(1 << 20, static_cast<char>('a' + sent % 26));
-    model.change(view);
-    ++sent;
-    return is_cut();
-  }));
-  EXPECT_GT(sent, 64u);
-  EXPECT_FALSE(call(connect_peer(socket), root_path, object_manager_interface, "GetManagedObjects")
-                   .text()
-                   .empty());
 }
 
 TEST_F(BusPeer, TenThousandObjects) {
