@@ -47,9 +47,14 @@ bool same(const std::string& one, const std::string& other) {
 Result<bool> replace(virDomainPtr domain, unsigned side, const std::string& before,
                      const std::string& element) {
   if (before == element) return true;
-  if (Result<void> written = set(domain, side, element); !written)
-    return Unexpected(std::move(written).error());
+  Result<void> written = set(domain, side, element);
   const Result<std::string> now = get(domain, side);
+  if (!written) {
+    // What libvirt cannot put into its file it has in memory all the same, and starts domains by.
+    if (now && !same(*now, before) && same(*now, element))
+      (void)set(domain, side, before).has_value();
+    return Unexpected(std::move(written).error());
+  }
   if (!now) return Unexpected(now.error());
   return same(*now, element);
 }

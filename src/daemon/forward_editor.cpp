@@ -176,8 +176,12 @@ void ForwardEditor::add_now(const std::string& uuid, const ForwardAttributes& at
         if (result) return done(views_of(uuid, identity));
         if (DomainRecord* record = reconciler_.domain(uuid))
           reconciler_.stop_wanting(*record, identity);
-        if (written.live) take_back(uuid, identity);
-        done(Unexpected(std::move(result).error()));
+        const auto tell = [done, error = std::move(result).error()] { done(Unexpected(error)); };
+        if (!written.live) return tell();
+        const auto removal = [identity](const std::string& element) {
+          return with_forward_removed(element, identity);
+        };
+        take_back(uuid, removal, tell);
       });
 }
 
@@ -201,34 +205,43 @@ void ForwardEditor::change_now(const std::string& uuid, const std::string& forwa
                                                            "\" has no definition of a forward \"" +
                                                            forward + '"'));
   std::string after;
-  for (const std::string* metadata :
-       {holding.live ? &domain->snapshot().live_metadata : nullptr,
-        holding.config ? &domain->snapshot().config_metadata : nullptr}) {
-    if (!metadata) continue;
-    const auto changed = with_forward_changed(*metadata, *identity, attributes);
+  ForwardAttributes undo;  // of the live side
+  for (const bool live : {false, true}) {
+    if (live ? !holding.live : !holding.config) continue;
+    const DomainSnapshot& snapshot = domain->snapshot();
+    const auto changed = with_forward_changed(
+        live ? snapshot.live_metadata : snapshot.config_metadata, *identity, attributes);
     if (!changed) return done(Unexpected(changed.error()));
     if (auto refused = refusal(changed->forward, reconciler_.policy()))
       return done(Unexpected(*refused));
+    if (live)
+      if (auto possible = reconciler_.try_change(*domain, *identity, changed->forward); !possible)
+        return done(Unexpected(std::move(possible).error()));
     after = changed->forward.identity();
+    undo = changed->undo;
   }
-  const auto edit = [identity = *identity, attributes](const std::string& element) {
-    auto changed = with_forward_changed(element, identity, attributes);
-    return changed ? Result<std::string>(std::move(changed->xml))
-                   : Result<std::string>(Unexpected(changed.error()));
+  const auto changing = [](const std::string& which, const ForwardAttributes& to) {
+    return [which, to](const std::string& element) {
+      auto changed = with_forward_changed(element, which, to);
+      return changed ? Result<std::string>(std::move(changed->xml))
+                     : Result<std::string>(Unexpected(changed.error()));
+    };
   };
-  write(uuid, holding, edit,
-        [this, uuid, after, done = std::move(done)](Result<void> result, MetadataTarget) {
-          if (!result) return done(Unexpected(std::move(result).error()));
-          done(views_of(uuid, after));
+  write(uuid, holding, changing(*identity, attributes),
+        [this, uuid, after, back = changing(after, undo), done = std::move(done)](
+            Result<void> result, MetadataTarget written) {
+          if (result) return done(views_of(uuid, after));
+          const auto tell = [done, error = std::move(result).error()] { done(Unexpected(error)); };
+          if (!written.live) return tell();
+          take_back(uuid, back, tell);
         });
 }
 
 // The live half of an edit whose other half failed.
-void ForwardEditor::take_back(const std::string& uuid, const std::string& identity) {
-  const auto edit = [identity](const std::string& element) {
-    return with_forward_removed(element, identity);
-  };
-  write(uuid, {true, false}, edit, [](Result<void>, MetadataTarget) {});
+void ForwardEditor::take_back(const std::string& uuid, LibvirtHost::Edit edit,
+                              std::function<void()> done) {
+  write(uuid, {true, false}, std::move(edit),
+        [done = std::move(done)](Result<void>, MetadataTarget) { done(); });
 }
 
 void ForwardEditor::remove_now(const std::string& uuid, const std::string& forward, EditScope scope,

@@ -69,7 +69,7 @@ class ForwardEditor : public Controller {
   // `written`: which targets have been written, also where the result is an error.
   using Written = std::function<void(Result<void> result, MetadataTarget written)>;
   void write(const std::string& uuid, MetadataTarget target, LibvirtHost::Edit edit, Written done);
-  void take_back(const std::string& uuid, const std::string& identity);
+  void take_back(const std::string& uuid, LibvirtHost::Edit edit, std::function<void()> done);
 
   Reconciler& reconciler_;
   ForwardTable& table_;

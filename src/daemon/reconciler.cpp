@@ -233,12 +233,7 @@ void Reconciler::apply_binding(DesiredForward forward) {
   if (!outcome) {
     BindFailure& failure = record.failures[id];
     failure.claim = forward.claim;
-    failure.error = outcome.error();
-    const std::string holder =
-        failure.error.code == ErrorCode::port_busy ? holder_of(forward.claim) : std::string();
-    if (!holder.empty())
-      failure.error.message =
-          "port " + std::to_string(forward.claim.port->number()) + " is held by " + holder;
+    failure.error = named_holder(outcome.error(), forward.claim);
     failure.delay = std::clamp(failure.delay * 2, first_retry, longest_retry);
     failure.next_try = unix_now() + failure.delay.count();
     return;

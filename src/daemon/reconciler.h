@@ -79,6 +79,10 @@ class Reconciler : public LibvirtHost::Observer,
   // bound for a moment, since the kernel alone knows which are free.
   Result<std::vector<ForwardView>> try_out(const DomainRecord& domain,
                                            const ForwardDefinition& definition, bool live);
+  // Whether the definition of a running domain could be had changed like this, as try_out() says it
+  // of a new one: a port that it has itself is no obstacle, nor what it asks for in vain already.
+  Result<void> try_change(const DomainRecord& domain, const std::string& identity,
+                          const ForwardDefinition& changed);
   // What an edit has written, ahead of libvirt's event for it. `applied` is called when the relay
   // has nothing left to do for it.
   void metadata_written(DomainRecord& domain, MetadataTarget target, const std::string& element,
@@ -125,6 +129,12 @@ class Reconciler : public LibvirtHost::Observer,
   void agent_lost(const std::string& uuid);
   bool take_from_guess(const DesiredForward& forward);
   bool guess_has(const HostClaim& claim) const;
+  Result<BoundPort> try_port(const DomainRecord& domain, const SingleForward& single);
+  Error named_holder(Error error, const HostClaim& claim) const;
+  // The ports of the definition that would be given up for another.
+  using Own = std::map<Port, const BoundForward*>;
+  Result<void> try_instead(const DomainRecord& domain, const SingleForward& single, const Own& own,
+                           std::vector<BoundPort>& tried);
   void withdraw(const std::string& key);
   bool resume(BoundForward& held);
   void take_snapshot(const DomainSnapshot& domain);

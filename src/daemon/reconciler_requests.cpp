@@ -12,6 +12,14 @@ namespace {
 
 constexpr std::chrono::seconds reservation_time{60};
 
+// Whether a socket at one of those addresses keeps another at this one from the same port.
+bool covered(const IpAddress& address, const std::vector<IpAddress>& held) {
+  return std::ranges::any_of(held, [&](const IpAddress& one) {
+    return one == address ||
+           (one.is_v4() == address.is_v4() && (one.is_wildcard() || address.is_wildcard()));
+  });
+}
+
 }  // namespace
 
 // --- a start that is being prepared --------------------------------------------------------------
@@ -94,6 +102,25 @@ bool Reconciler::guess_has(const HostClaim& claim) const {
   return false;
 }
 
+// A busy port by the name of the forward of ours that has it, where one has.
+Error Reconciler::named_holder(Error error, const HostClaim& claim) const {
+  const std::string holder = error.code == ErrorCode::port_busy ? holder_of(claim) : std::string();
+  if (!holder.empty())
+    error.message = "port " + std::to_string(claim.port->number()) + " is held by " + holder;
+  return error;
+}
+
+Result<BoundPort> Reconciler::try_port(const DomainRecord& domain, const SingleForward& single) {
+  if (guess_has(single.claim)) return BoundPort{single.claim.port, {}, {}};
+  const auto hint = hints_.find(domain.key(single.id), domain.snapshot().id);
+  const bool same =
+      hint && hint->requested == single.claim.port && hint->protocol == single.claim.protocol;
+  auto bound =
+      allocate(single.claim, same ? std::optional(hint->port) : std::nullopt, policy_, binder_);
+  if (!bound) return Unexpected(named_holder(std::move(bound).error(), single.claim));
+  return bound;
+}
+
 Result<std::vector<ForwardView>> Reconciler::try_out(const DomainRecord& domain,
                                                      const ForwardDefinition& definition,
                                                      bool live) {
@@ -109,29 +136,84 @@ Result<std::vector<ForwardView>> Reconciler::try_out(const DomainRecord& domain,
     if (live && !single.refused) {
       if (std::string reason = domain.impossible(single, ways_, policy_); !reason.empty())
         return Unexpected(ErrorCode::not_supported, std::move(reason));
-      if (guess_has(single.claim)) {
-        view.host_port = single.claim.port;
-      } else {
-        const auto hint = hints_.find(domain.key(single.id), domain.snapshot().id);
-        const bool same =
-            hint && hint->requested == single.claim.port && hint->protocol == single.claim.protocol;
-        auto bound = allocate(single.claim, same ? std::optional(hint->port) : std::nullopt,
-                              policy_, binder_);
-        if (!bound) {
-          const std::string holder =
-              bound.error().code == ErrorCode::port_busy ? holder_of(single.claim) : std::string();
-          if (holder.empty()) return Unexpected(std::move(bound).error());
-          return Unexpected(
-              ErrorCode::port_busy,
-              "port " + std::to_string(single.claim.port->number()) + " is held by " + holder);
-        }
-        view.host_port = bound->port;
-        tried.push_back(*std::move(bound));
-      }
+      auto bound = try_port(domain, single);
+      if (!bound) return Unexpected(std::move(bound).error());
+      view.host_port = bound->port;
+      tried.push_back(*std::move(bound));
     }
     views.push_back(std::move(view));
   }
   return views;
+}
+
+Result<void> Reconciler::try_instead(const DomainRecord& domain, const SingleForward& single,
+                                     const Own& own, std::vector<BoundPort>& tried) {
+  const HostClaim& claim = single.claim;
+  const auto uncovered = [&](const BoundForward& held) {
+    HostClaim rest = claim;
+    if (held.actual.claim.protocol == claim.protocol)
+      std::erase_if(rest.addresses, [&](const IpAddress& address) {
+        return covered(address, held.addresses) || covered(address, held.actual.claim.addresses);
+      });
+    return rest;
+  };
+  if (const auto held = claim.port ? own.find(*claim.port) : own.end(); held != own.end())
+    if (const HostClaim rest = uncovered(*held->second); rest.addresses != claim.addresses) {
+      if (rest.addresses.empty()) return {};
+      auto bound = binder_.bind(rest, claim.port);
+      // That the host has no ::1 is found where it is bound together with 127.0.0.1.
+      if (!bound && claim.default_addresses && bound.error().code == ErrorCode::failed) return {};
+      if (!bound && claim.on_busy == OnBusy::fail)
+        return Unexpected(named_holder(std::move(bound).error(), rest));
+      if (bound) {
+        tried.push_back(*std::move(bound));
+        return {};
+      }
+    }
+  auto bound = try_port(domain, single);
+  if (bound) {
+    tried.push_back(*std::move(bound));
+    return {};
+  }
+  // Where it may move, it may move to one of its own, which may be all that the policy allows.
+  const bool may_move = claim.socket.empty() && (!claim.port || claim.on_busy != OnBusy::fail);
+  if (may_move && bound.error().code == ErrorCode::port_busy && !own.empty() &&
+      uncovered(*own.begin()->second).addresses.empty())
+    return {};
+  return Unexpected(std::move(bound).error());
+}
+
+Result<void> Reconciler::try_change(const DomainRecord& domain, const std::string& identity,
+                                    const ForwardDefinition& changed) {
+  const auto& forwards = domain.live().forwards;
+  const auto present = std::ranges::find_if(
+      forwards, [&](const ForwardDefinition& forward) { return forward.identity() == identity; });
+  // Until the relay has said what it holds, a port that it serves would look busy.
+  if (present == forwards.end() || !relay_answered()) return {};
+  const std::vector<SingleForward> before = expand({*present}, policy_);
+  std::map<std::optional<Port>, const HostClaim*> asked;
+  Own own;
+  for (const SingleForward& single : before) {
+    if (!single.refused) asked.emplace(single.claim.port, &single.claim);
+    if (const auto held = domain.bound.find(single.id);
+        held != domain.bound.end() && held->second.actual.port)
+      own.emplace(*held->second.actual.port, &held->second);
+  }
+  std::vector<BoundPort> tried;  // until all of them are: no two get the same port
+  for (const SingleForward& single : expand({changed}, policy_)) {
+    if (single.refused) continue;
+    if (std::string reason = domain.impossible(single, ways_, policy_);
+        !reason.empty() &&
+        (before.empty() || domain.impossible(before.front(), ways_, policy_) != reason))
+      return Unexpected(ErrorCode::not_supported, std::move(reason));
+    const auto same = asked.find(single.claim.port);
+    if (same != asked.end() &&
+        (*same->second == single.claim ||
+         (!single.claim.socket.empty() && same->second->socket == single.claim.socket)))
+      continue;
+    if (auto possible = try_instead(domain, single, own, tried); !possible) return possible;
+  }
+  return {};
 }
 
 void Reconciler::stop_wanting(DomainRecord& domain, const std::string& identity) {
