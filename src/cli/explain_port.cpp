@@ -87,6 +87,8 @@ PortExplanation without_forward(const ShownDomain& shown, const PortView& port,
     explanation.next = command(shown.domain, "unblock", port.protocol, number);
   else if (!shown.domain.automatic && port.state == DetectedState::ignored)
     explanation.next = "virt-forward auto " + shell_word(shown.domain.name) + " on";
+  else if (port.state == DetectedState::asking)
+    explanation.next = command(shown.domain, "allow", port.protocol, number);
   else
     explanation.next = command(shown.domain, "add", port.protocol, number);
   return explanation;
