@@ -189,6 +189,8 @@ def test_daemon_down(daemon, web):
         found = {one["id"]: one["severity"] for one in doctor()}
         assert found == {"daemon-down": "error", "domains": "not-checked"}
         assert "systemctl enable --now virt-forward.target" in finding("daemon-down")["fix"]
+        assert b"guest web" in wait_http(8080)  # as it says of the relay
+        assert "the relay, if it runs, goes on" in finding("daemon-down")["message"]
         assert finding("daemon-down", "web")
     finally:
         daemon.start()

@@ -15,6 +15,7 @@ namespace vf {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 std::string ids(const Findings& findings) {
   std::string list;
@@ -54,6 +55,16 @@ TEST(Judgement, OfADaemonThatMayNotBeAsked) {
   ASSERT_EQ(ids(findings), "daemon");
   EXPECT_EQ(findings[0].severity, Severity::not_checked);
   EXPECT_FALSE(any_wrong(findings));
+}
+
+TEST(Judgement, OfADeadDaemonWhoseRelayGoesOn) {
+  SeenDaemon daemon = healthy();
+  daemon.silent = Error{ErrorCode::no_daemon, ""};
+  Findings findings;
+  judge_daemon(daemon, "0.1.0", findings);
+  ASSERT_EQ(ids(findings), "daemon-down");
+  EXPECT_THAT(findings[0].message, HasSubstr("the relay, if it runs, goes on with the forwards"));
+  EXPECT_THAT(findings[0].message, Not(HasSubstr("nothing forwards")));
 }
 
 TEST(Judgement, OfUnits) {
