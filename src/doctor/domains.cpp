@@ -164,10 +164,19 @@ class Judge {
     });
   }
 
-  // Ports that open by themselves need it, and so do forwards that nothing else serves.
+  // What comes by itself: see the reasons in src/transport/transport.cpp.
+  static bool is_awaited(const WayView& way) {
+    return way.state == WayState::rejected && way.way != "vsock" &&
+           (way.reason.starts_with("no address of the guest has been seen") ||
+            way.reason.find("is not (yet) proven") != std::string::npos ||
+            way.reason.ends_with(" is being set up"));
+  }
+
+  // Ports that open by themselves need it, and so do forwards that nothing else will serve.
   bool wants_agent() const {
     return domain_.automatic || std::ranges::any_of(seen_.forwards, [](const ForwardView& forward) {
              return is_served(forward) && !forward.ways.empty() && !forward.transport &&
+                    std::ranges::none_of(forward.ways, is_awaited) &&
                     std::ranges::any_of(forward.ways, [](const WayView& one) {
                       return one.way == "vsock" && !one.reason.starts_with("transport=\"");
                     });

@@ -263,6 +263,25 @@ TEST(Judgement, OfDomains) {
   }
 }
 
+TEST(Judgement, OfAGuestThatBoots) {
+  SeenDomain seen = running();
+  seen.domain.addresses.clear();
+  ForwardView& booting = seen.forwards[0];
+  booting.transport.reset();
+  booting.state = ForwardState::waiting;
+  booting.reason = "no address of the guest has been seen yet";
+  booting.ways = {{"tcp", WayState::rejected, booting.reason},
+                  {"vsock", WayState::rejected, "the domain has no <vsock> device"}};
+  EXPECT_EQ(judged(seen), "no-address forward-waiting") << "nothing here needs the agent";
+  booting.ways[0].reason = "192.168.122.9 is not (yet) proven to be an address of the guest";
+  EXPECT_EQ(judged(seen), "no-address forward-waiting");
+  booting.ways[0].reason = "a socket in the guest cannot be reached by tcp";
+  EXPECT_THAT(judged(seen), HasSubstr("no-vsock"));
+  booting.ways = {{"tcp", WayState::rejected, "transport=\"vsock\""},
+                  {"vsock", WayState::rejected, "the domain has no <vsock> device"}};
+  EXPECT_THAT(judged(seen), HasSubstr("no-vsock"));
+}
+
 TEST(Judgement, OfDrift) {
   SeenDomain seen = running();
   seen.forwards[0].config = false;
