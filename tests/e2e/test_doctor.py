@@ -242,6 +242,23 @@ def test_daemon_of_another_version(daemon, web):
     wait.until(lambda: doctor() == [], "all is well again")
 
 
+@causes("policy-wrong")
+def test_host_policy(daemon, web):
+    path = "/etc/virt-forward/virt-forward.conf.d/my own.conf"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="ascii") as file:
+        file.write("[host]\nadresses = 0.0.0.0\n")
+    try:
+        one = finding("policy-wrong")
+        assert one["severity"] == "error" and one["subject"] == path
+        assert "[host] adresses: no such setting" in one["message"] and f"'{path}'" in one["fix"]
+        mended = one["fix"].replace("systemctl reload-or-restart virt-forwardd", f"kill -HUP {daemon.pid}")
+        subprocess.run(mended, shell=True, check=True, env=dict(os.environ, EDITOR="sed -i s/adr/addr/"))
+        assert doctor() == []
+    finally:
+        os.unlink(path)
+
+
 @causes("relay-down")
 def test_relay_down(daemon, web):
     path = "/usr/bin/virt-forward-relay"

@@ -9,6 +9,7 @@
 #include "doctor/hook.h"
 #include "doctor/host_ports.h"
 #include "doctor/permissions.h"
+#include "doctor/policy.h"
 #include "doctor/services.h"
 
 namespace vf {
@@ -65,6 +66,20 @@ TEST(Judgement, OfADeadDaemonWhoseRelayGoesOn) {
   ASSERT_EQ(ids(findings), "daemon-down");
   EXPECT_THAT(findings[0].message, HasSubstr("the relay, if it runs, goes on with the forwards"));
   EXPECT_THAT(findings[0].message, Not(HasSubstr("nothing forwards")));
+}
+
+TEST(Judgement, OfTheHostPolicy) {
+  Findings findings;
+  judge_policy({}, "restart it", findings);
+  EXPECT_EQ(ids(findings), "");
+  judge_policy(
+      {{"/etc/virt-forward/virt-forward.conf.d/my own.conf", "[host] adresses: no such setting"}},
+      "restart it", findings);
+  ASSERT_EQ(ids(findings), "policy-wrong");
+  EXPECT_EQ(findings[0].subject, "/etc/virt-forward/virt-forward.conf.d/my own.conf");
+  EXPECT_THAT(findings[0].message, HasSubstr("[host] adresses: no such setting"));
+  EXPECT_THAT(findings[0].fix,
+              HasSubstr("'/etc/virt-forward/virt-forward.conf.d/my own.conf' && restart it"));
 }
 
 TEST(Judgement, OfUnits) {
