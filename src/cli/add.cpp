@@ -6,13 +6,13 @@
 
 #include "base/printable.h"
 #include "cli/daemons.h"
-#include "cli/forward_spec.h"
 #include "cli/output.h"
 #include "cli/scope.h"
 #include "cli/verb.h"
 #include "cli/wait.h"
 #include "client/json.h"
 #include "core/definition_xml.h"
+#include "core/forward_spec.h"
 #include "glib/object_path.h"
 
 namespace vf {

@@ -201,8 +201,10 @@ PortExplanation explain_forward(const ShownDomain& shown, const ForwardView& for
     case ForwardState::active:
       break;
     case ForwardState::inactive:
-      explanation.next = shown.domain.active ? add_command(forward, "--live")
-                                             : "virsh start " + shell_word(shown.domain.name);
+      explanation.next =
+          shown.domain.active
+              ? copy_command(forward, definition_of(forward, shown.config), Side::live, shown.live)
+              : "virsh start " + shell_word(shown.domain.name);
       break;
     default:
       explanation.next = "virt-forward doctor " + shell_word(shown.domain.name);

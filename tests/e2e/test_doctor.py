@@ -312,6 +312,23 @@ def test_a_sick_domain(daemon, guest):
     assert "<vsock" in virsh("dumpxml", "--inactive", "sick")
 
 
+def test_metadata_that_is_wrong_where_it_runs(daemon, web):
+    metadata = ("virsh", "metadata", "web", "urn:virt-forward:1", "--live", "--key", "vf")
+    good = virsh(*metadata[:-2])
+    virsh(*metadata, "--set", good.replace("guest-port=\"80\"", "guest-port=\"0\""))
+    wait.until(lambda: "metadata" in ids("web"), "the mistake is known")
+    one = finding("metadata", "web")
+    assert one["message"].startswith("of the running domain alone: line 2: ")
+    subprocess.run(one["fix"], shell=True, check=True, stdout=subprocess.DEVNULL,
+                   env=dict(os.environ, EDITOR="sed -i 's/=\"0\"/=\"80\"/'"))
+    wait.until(lambda: doctor("web") == [], "it is mended")
+    virsh(*metadata, "--set", "<forward guest-port='80'/>")
+    refused = Cli("add", "web", "9999:80", check=False)
+    assert refused.status == 2 and "virsh metadata DOMAIN urn:virt-forward:1 --key vf --edit" in refused.stderr
+    virsh(*metadata, "--set", good)
+    wait.until(lambda: doctor("web") == [], "all is well again")
+
+
 @causes("forward-no-listener")
 def test_nobody_listens(daemon, web):
     Cli("add", "web", "9292:9", "--name", "none", "--persistent")
@@ -325,10 +342,11 @@ def test_nobody_listens(daemon, web):
 
 @causes("live-only", "config-only")
 def test_drift(daemon, web):
-    Cli("add", "web", "9191:80", "--name", "drifts")
+    Cli("add", "web", "9191:80", "--name", "drifts", "--scheme", "http", "--on-busy", "fail")
     one = finding("live-only", "web")
+    assert one["fix"].endswith(" --on-busy fail --scheme http --config")
     mend(one)
-    wait.until(lambda: doctor("web") == [], "both have it")
+    wait.until(lambda: doctor("web") == [], "both have it, and the same")
     Cli("remove", "web", "drifts", "--live")
     wait.until(lambda: "config-only" in ids("web"), "the next start alone has it")
     mend(finding("config-only", "web"))
@@ -355,6 +373,8 @@ def test_host_port_held(daemon, web, guest):
         one = finding("host-port-held", "other")
         assert one["severity"] == "error" and f"kill {os.getpid()} " in one["fix"]
         assert "next try:   " in Cli("explain", "other", "8282").stdout
+        subprocess.run(one["fix"].splitlines()[-1], shell=True, check=True, stdout=subprocess.DEVNULL)
+        wait.until(lambda: "host-port-held" not in ids("other"), "it is on another port")
 
 
 # --- firewalls

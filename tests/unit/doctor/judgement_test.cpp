@@ -297,16 +297,58 @@ TEST(Judgement, OfAGuestThatBoots) {
   EXPECT_THAT(judged(seen), HasSubstr("no-vsock"));
 }
 
+SeenMetadata metadata(const std::string& elements) {
+  return parse_definitions("<forwards>\n" + elements + "</forwards>");
+}
+
+TEST(Judgement, OfMetadataByItsSide) {
+  const std::string wrong = "<forward guest-port=\"0\"/>\n";
+  const auto fix = [](SeenDomain seen, bool config_is_wrong) {
+    seen.forwards.clear();
+    seen.domain.problems = {seen.live ? seen.live->errors.at(0).text() : "wrong"};
+    if (config_is_wrong) seen.domain.problems[0] = "next start: wrong";
+    Findings findings;
+    EXPECT_EQ(judged(seen, &findings), "metadata");
+    return findings.at(0).message.substr(0, 29) + '|' + findings.at(0).fix;
+  };
+  SeenDomain seen = running();
+  seen.live = metadata(wrong);
+  seen.config = metadata("");
+  const std::string live = "virsh metadata 'my web' urn:virt-forward:1 --live --key vf --edit";
+  EXPECT_EQ(fix(seen, false), "of the running domain alone: |" + live);
+  seen.config = metadata(wrong);
+  EXPECT_EQ(fix(seen, false), "line 2: <forward> guest-port=|virsh edit 'my web'\n" + live +
+                                  "   # the same of the running domain");
+  EXPECT_EQ(fix(seen, true), "next start: wrong|virsh edit 'my web'");
+  seen.config.reset();
+  seen.domain.persistent = false;
+  EXPECT_EQ(fix(seen, false), "of the running domain alone: |" + live);
+}
+
 TEST(Judgement, OfDrift) {
   SeenDomain seen = running();
   seen.forwards[0].config = false;
+  seen.live =
+      metadata("<forward guest-port=\"80\" host-port=\"8080\" scheme=\"http\" on-busy=\"fail\"/>");
+  seen.config = metadata("");
   Findings findings;
   EXPECT_EQ(judged(seen, &findings), "live-only");
-  EXPECT_EQ(findings[0].fix, "virt-forward add 'my web' 8080:80 --config");
+  const std::string add = "virt-forward add 'my web' 8080:80 --on-busy fail --scheme http --config";
+  EXPECT_EQ(findings[0].fix, add);
+  seen.config = metadata("<forward guest-port=\"80\" host-port=\"8080\"/>");
+  judged(seen, &findings);
+  EXPECT_EQ(findings[0].fix, "virt-forward remove 'my web' tcp:8080:80 --config && " + add);
+  seen.live.reset();
+  judged(seen, &findings);
+  EXPECT_EQ(findings[0].fix,
+            "virsh edit 'my web'   # put in the <forward> that is shown by: virsh metadata "
+            "'my web' urn:virt-forward:1 --live")
+      << "not known";
   seen.forwards[0].live = false;
   seen.forwards[0].config = true;
   seen.forwards[0].state = ForwardState::inactive;
-  EXPECT_EQ(judged(seen), "config-only");
+  EXPECT_EQ(judged(seen, &findings), "config-only");
+  EXPECT_EQ(findings[0].fix, "virt-forward add 'my web' 8080:80 --live");
   seen.domain.persistent = false;
   EXPECT_EQ(judged(seen), "");
 }
@@ -325,6 +367,14 @@ TEST(Judgement, OfHeldPorts) {
   ASSERT_EQ(ids(findings), "host-port-held");
   EXPECT_THAT(findings[0].message,
               HasSubstr("a program of user root (run as root to see the process)"));
+  seen.daemons[0].domains[0].live =
+      metadata("<forward guest-port=\"80\" host-port=\"8080\" on-busy=\"fail\" label=\"a b\"/>");
+  findings.clear();
+  judge_host_ports(seen, holders, findings);
+  EXPECT_THAT(
+      findings[0].fix,
+      HasSubstr("\nvirt-forward remove 'my web' tcp:8080:80 --persistent && virt-forward add "
+                "'my web' 80 --on-busy fail --label 'a b' --persistent   # or on any"));
   seen.daemons[0].domains[0].forwards[0] = forward();
   findings.clear();
   judge_host_ports(seen, holders, findings);
