@@ -7,7 +7,6 @@
 
 #include "base/printable.h"
 #include "cli/daemons.h"
-#include "cli/forward_spec.h"
 #include "cli/output.h"
 #include "cli/scope.h"
 #include "cli/taken.h"
@@ -15,6 +14,7 @@
 #include "cli/wait.h"
 #include "client/json.h"
 #include "core/definition_xml.h"
+#include "core/forward_spec.h"
 #include "glib/object_path.h"
 
 namespace vf {

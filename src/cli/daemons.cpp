@@ -72,6 +72,13 @@ std::string joined_uris(const std::vector<const Daemon*>& daemons, const std::st
 
 }  // namespace
 
+std::optional<ParsedDefinitions> read_metadata(const Daemon& daemon, const std::string& path,
+                                               const EditFlags& side) {
+  const auto element = daemon.metadata(path, side);
+  if (!element) return std::nullopt;
+  return parse_definitions(*element);
+}
+
 Result<Daemons> Daemons::open(const GlobalOptions& globals,
                               const std::vector<std::string>& command_line, Quiet quiet,
                               Libvirt libvirt) {

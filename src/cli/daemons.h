@@ -4,11 +4,13 @@
 
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/options.h"
 #include "client/daemon.h"
+#include "core/definition_xml.h"
 
 namespace vf {
 
@@ -17,6 +19,10 @@ struct FoundDomain {
   std::string path;
   DomainView domain;
 };
+
+// One side of the domain's metadata, `side` live or config; nothing where it cannot be read.
+std::optional<ParsedDefinitions> read_metadata(const Daemon& daemon, const std::string& path,
+                                               const EditFlags& side);
 
 class Daemons {
  public:

@@ -13,12 +13,15 @@
 namespace vf {
 namespace {
 
-std::vector<SeenDomain> domains_of(const Objects& objects, const std::string& only) {
+std::vector<SeenDomain> domains_of(const Daemon& daemon, const Objects& objects,
+                                   const std::string& only) {
   std::map<std::string, SeenDomain> domains;
+  std::map<std::string, std::string> paths;
   for (const auto& [path, properties] : objects.domains) {
     if (!only.empty() && path != only) continue;
     DomainView view = domain_view(properties);
     domains[view.uuid].domain = view;
+    paths[view.uuid] = path;
   }
   for (const auto& [path, properties] : objects.forwards) {
     ForwardView view = forward_view(properties);
@@ -31,8 +34,14 @@ std::vector<SeenDomain> domains_of(const Objects& objects, const std::string& on
       domain->second.ports.push_back(std::move(view));
   }
   std::vector<SeenDomain> list;
-  for (auto& [uuid, domain] : domains)
+  for (auto& [uuid, domain] : domains) {
+    if (wants_metadata(domain)) {
+      if (domain.domain.active) domain.live = read_metadata(daemon, paths[uuid], {.live = true});
+      if (domain.domain.persistent)
+        domain.config = read_metadata(daemon, paths[uuid], {.config = true});
+    }
     list.push_back(std::move(domain));
+  }
   std::ranges::sort(list, {}, [](const SeenDomain& one) { return one.domain.name; });
   return list;
 }
@@ -65,7 +74,7 @@ SeenDaemon seen_daemon(const Daemons::Tried& tried, const std::optional<std::str
   }
   const auto objects = daemon.inventory();
   if (objects)
-    seen.domains = domains_of(*objects, only);
+    seen.domains = domains_of(daemon, *objects, only);
   else
     seen.no_objects = objects.error();
   return seen;

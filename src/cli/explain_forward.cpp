@@ -17,7 +17,7 @@ namespace {
 Result<ShownDomain> shown_domain(const FoundDomain& found) {
   const auto inventory = found.daemon->inventory();
   if (!inventory) return Unexpected(inventory.error());
-  ShownDomain shown{found.domain, {}, {}};
+  ShownDomain shown{found.domain, {}, {}, {}, {}};
   for (const auto& [path, properties] : inventory->forwards) {
     ForwardView forward = forward_view(properties);
     if (forward.uuid == found.domain.uuid) shown.forwards.push_back(std::move(forward));
@@ -25,6 +25,13 @@ Result<ShownDomain> shown_domain(const FoundDomain& found) {
   for (const auto& [path, properties] : inventory->ports) {
     PortView port = port_view(properties);
     if (port.uuid == found.domain.uuid) shown.ports.push_back(std::move(port));
+  }
+  const bool of_next_start = std::ranges::any_of(shown.forwards, [](const ForwardView& forward) {
+    return forward.state == ForwardState::inactive;
+  });
+  if (of_next_start && shown.domain.active) {
+    shown.live = read_metadata(*found.daemon, found.path, {.live = true});
+    shown.config = read_metadata(*found.daemon, found.path, {.config = true});
   }
   return shown;
 }

@@ -87,6 +87,8 @@ PortExplanation without_forward(const ShownDomain& shown, const PortView& port,
     explanation.next = command(shown.domain, "unblock", port.protocol, number);
   else if (!shown.domain.automatic && port.state == DetectedState::ignored)
     explanation.next = "virt-forward auto " + shell_word(shown.domain.name) + " on";
+  else if (port.state == DetectedState::asking)
+    explanation.next = command(shown.domain, "allow", port.protocol, number);
   else
     explanation.next = command(shown.domain, "add", port.protocol, number);
   return explanation;
@@ -199,8 +201,10 @@ PortExplanation explain_forward(const ShownDomain& shown, const ForwardView& for
     case ForwardState::active:
       break;
     case ForwardState::inactive:
-      explanation.next = shown.domain.active ? add_command(forward, "--live")
-                                             : "virsh start " + shell_word(shown.domain.name);
+      explanation.next =
+          shown.domain.active
+              ? copy_command(forward, definition_of(forward, shown.config), Side::live, shown.live)
+              : "virsh start " + shell_word(shown.domain.name);
       break;
     default:
       explanation.next = "virt-forward doctor " + shell_word(shown.domain.name);

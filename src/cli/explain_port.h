@@ -11,6 +11,7 @@
 #include "cli/port_spec.h"
 #include "client/json.h"
 #include "doctor/port_holder.h"
+#include "doctor/words.h"
 
 namespace vf {
 
@@ -19,6 +20,9 @@ struct ShownDomain {
   DomainView domain;
   std::vector<ForwardView> forwards;
   std::vector<PortView> ports;
+  // Its metadata; nothing where nothing explained needs it, or it could not be read.
+  SeenMetadata live;
+  SeenMetadata config;
 };
 
 PortExplanation explain_forward(const ShownDomain& shown, const ForwardView& forward,

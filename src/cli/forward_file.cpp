@@ -7,9 +7,9 @@
 
 #include "base/printable.h"
 #include "cli/forward_file_json.h"
-#include "cli/forward_spec.h"
 #include "core/definition_attributes.h"
 #include "core/definition_xml.h"
+#include "core/forward_spec.h"
 #include "glib/ref.h"
 
 namespace vf {
@@ -124,31 +124,10 @@ std::string quoted_word(const std::string& word) {
   return plain ? word : take_string(g_shell_quote(word.c_str()));
 }
 
-// The forward in the words of `add`; empty where these cannot say it.
+// The forward in the words of `add`; empty where a line of the list cannot say it so.
 std::string spec_text(const ForwardDefinition& forward) {
-  std::string text;
-  if (forward.host_address)
-    text = forward.host_address->is_v4() ? forward.host_address->text() + ':'
-                                         : '[' + forward.host_address->text() + "]:";
-  if (const auto* ports = std::get_if<PortRange>(&forward.host))
-    text += ports->text() + ':';
-  else if (const auto* socket = std::get_if<SocketPath>(&forward.host))
-    text += socket->path + ':';
-  else if (forward.host_address)
-    text += ':';
-  if (const auto* ports = std::get_if<PortRange>(&forward.guest))
-    text += ports->text();
-  else
-    text += std::get<SocketPath>(forward.guest).path;
-  if (forward.protocol != Protocol::tcp) text += '/' + std::string(vf::text(forward.protocol));
-
-  const auto read = parse_forward_spec(text);
-  if (!read || attribute_of(text)) return {};
-  const auto again = parse_forward(read->attributes());
-  const bool same = again && again->guest == forward.guest && again->host == forward.host &&
-                    again->host_address == forward.host_address &&
-                    again->protocol == forward.protocol;
-  return same ? text : std::string();
+  const std::string text = forward_spec_text(forward);
+  return attribute_of(text) ? std::string() : text;
 }
 
 }  // namespace

@@ -6,10 +6,10 @@
 #include <functional>
 #include <set>
 
-#include "cli/forward_spec.h"
 #include "cli/nearest.h"
 #include "cli/output.h"
 #include "cli/shown.h"
+#include "core/forward_spec.h"
 
 namespace vf {
 namespace {

@@ -108,8 +108,12 @@ Result<XmlDocument> editable(std::string_view xml) {
   const std::string_view home = namespace_of(document->root()->ns);
   if (view(document->root()->name) != "forwards" || (!home.empty() && home != metadata_namespace))
     return Unexpected(ErrorCode::invalid_argument,
-                      "the metadata cannot be edited: its element is not ours but <" +
-                          printable(view(document->root()->name), 80) + ">");
+                      "the metadata cannot be edited: its element is <" +
+                          printable(view(document->root()->name), 80) +
+                          ">, and allowed is <forwards> of " + std::string(metadata_namespace) +
+                          ": \"virsh metadata DOMAIN " + std::string(metadata_namespace) +
+                          " --key vf --edit\" mends it, and --remove instead of --key vf --edit "
+                          "takes it away; of the domain's next start with --config");
   leave_namespace(document->root());
   return *std::move(document);
 }

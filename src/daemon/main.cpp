@@ -21,7 +21,6 @@
 #include "daemon/host_ports.h"
 #include "daemon/idle_exit.h"
 #include "daemon/journal.h"
-#include "daemon/policy_file.h"
 #include "daemon/relay_client.h"
 #include "daemon/runtime_socket.h"
 #include "daemon/settings.h"
@@ -30,6 +29,7 @@
 #include "offload/nft_host.h"
 #include "offload/nftables.h"
 #include "offload/redirect.h"
+#include "policy/policy_file.h"
 #include "transport/usernet_tunnels.h"
 
 namespace vf {
@@ -65,8 +65,8 @@ std::optional<Policy> loaded_policy(const Settings& settings) {
   const bool session = settings.session();
   LoadedPolicy loaded =
       load_policy(settings.policy_directory, {.automatic = session, .own_ssh_keys = session});
-  for (const std::string& problem : loaded.problems)
-    log(LogLevel::error, "the host policy is wrong", {{"reason", problem}});
+  for (const PolicyProblem& problem : loaded.problems)
+    log(LogLevel::error, "the host policy is wrong", {{"reason", problem.text()}});
   if (!loaded.problems.empty()) return std::nullopt;
   return std::move(loaded.policy);
 }

@@ -24,6 +24,7 @@ struct Check {
 std::span<const Check> checks();
 
 void check_services(const Seen& seen, Findings& findings);
+void check_policy(const Seen& seen, Findings& findings);
 void check_libvirt(const Seen& seen, Findings& findings);
 void check_permissions(const Seen& seen, Findings& findings);
 void check_hook(const Seen& seen, Findings& findings);

@@ -7,7 +7,8 @@
 namespace vf {
 namespace {
 
-constexpr std::array<Check, 8> table{{{"services", check_services},
+constexpr std::array<Check, 9> table{{{"services", check_services},
+                                      {"host policy", check_policy},
                                       {"libvirt", check_libvirt},
                                       {"permissions", check_permissions},
                                       {"hook", check_hook},

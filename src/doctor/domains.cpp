@@ -22,8 +22,19 @@ class Judge {
       : seen_(seen), domain_(seen.domain), findings_(findings), name_(shell_word(domain_.name)) {}
 
   void metadata() {
-    for (const std::string& problem : domain_.problems)
-      add(FindingId::metadata, Severity::error, problem, "virsh edit " + name_);
+    for (const std::string& problem : domain_.problems) {
+      const bool running = domain_.active &&
+                           (has_error(seen_.live, problem) || (!domain_.persistent && !seen_.live));
+      const std::string config = edit_command(domain_.name, Side::config);
+      const std::string live = edit_command(domain_.name, Side::live);
+      if (!running)
+        add(FindingId::metadata, Severity::error, problem, config);
+      else if (domain_.persistent && has_error(seen_.config, problem))
+        add(FindingId::metadata, Severity::error, problem,
+            config + "\n" + live + "   # the same of the running domain");
+      else
+        add(FindingId::metadata, Severity::error, "of the running domain alone: " + problem, live);
+    }
   }
 
   void address() {
@@ -108,11 +119,11 @@ class Judge {
             "forward " + forward_name(forward) +
                 " is in the running domain alone, or otherwise at "
                 "its next start",
-            add_command(forward, "--config"));
+            copy_command(forward, definition_of(forward, seen_.live), Side::config, seen_.config));
       else
         add(FindingId::config_only, Severity::warning,
             "forward " + forward_name(forward) + " begins with the next start of the domain",
-            add_command(forward, "--live"));
+            copy_command(forward, definition_of(forward, seen_.config), Side::live, seen_.live));
     }
   }
 
@@ -122,6 +133,11 @@ class Judge {
   }
 
  private:
+  static bool has_error(const SeenMetadata& side, const std::string& problem) {
+    return side &&
+           std::ranges::find(side->errors, problem, &DefinitionError::text) != side->errors.end();
+  }
+
   void add(FindingId id, Severity severity, std::string message, std::string fix) {
     findings_.push_back({id, severity, domain_.name, std::move(message), std::move(fix)});
   }
@@ -164,10 +180,19 @@ class Judge {
     });
   }
 
-  // Ports that open by themselves need it, and so do forwards that nothing else serves.
+  // What comes by itself: see the reasons in src/transport/transport.cpp.
+  static bool is_awaited(const WayView& way) {
+    return way.state == WayState::rejected && way.way != "vsock" &&
+           (way.reason.starts_with("no address of the guest has been seen") ||
+            way.reason.find("is not (yet) proven") != std::string::npos ||
+            way.reason.ends_with(" is being set up"));
+  }
+
+  // Ports that open by themselves need it, and so do forwards that nothing else will serve.
   bool wants_agent() const {
     return domain_.automatic || std::ranges::any_of(seen_.forwards, [](const ForwardView& forward) {
              return is_served(forward) && !forward.ways.empty() && !forward.transport &&
+                    std::ranges::none_of(forward.ways, is_awaited) &&
                     std::ranges::any_of(forward.ways, [](const WayView& one) {
                       return one.way == "vsock" && !one.reason.starts_with("transport=\"");
                     });
@@ -214,6 +239,15 @@ class Judge {
 };
 
 }  // namespace
+
+bool wants_metadata(const SeenDomain& seen) {
+  return !seen.domain.problems.empty() ||
+         (seen.domain.active && std::ranges::any_of(seen.forwards, [](const ForwardView& forward) {
+            return forward.origin == Origin::metadata &&
+                   (forward.live != forward.config || forward.state == ForwardState::port_busy ||
+                    (forward.requested_port && forward.host_port != forward.requested_port));
+          }));
+}
 
 void judge_domain(const SeenDomain& seen, Findings& findings) {
   Judge judge(seen, findings);

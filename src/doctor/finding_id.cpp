@@ -7,7 +7,7 @@
 namespace vf {
 namespace {
 
-constexpr std::array<std::pair<FindingId, std::string_view>, 50> table{
+constexpr std::array<std::pair<FindingId, std::string_view>, 52> table{
     {{FindingId::daemon_down, "daemon-down"},
      {FindingId::daemon_silent, "daemon-silent"},
      {FindingId::daemon_version, "daemon-version"},
@@ -17,6 +17,7 @@ constexpr std::array<std::pair<FindingId, std::string_view>, 50> table{
      {FindingId::units_missing, "units-missing"},
      {FindingId::units_masked, "units-masked"},
      {FindingId::units_disabled, "units-disabled"},
+     {FindingId::policy_wrong, "policy-wrong"},
      {FindingId::libvirt_unreachable, "libvirt-unreachable"},
      {FindingId::libvirt_silent, "libvirt-silent"},
      {FindingId::libvirt_disconnected, "libvirt-disconnected"},
@@ -52,6 +53,7 @@ constexpr std::array<std::pair<FindingId, std::string_view>, 50> table{
      {FindingId::daemon, "daemon"},
      {FindingId::programs, "programs"},
      {FindingId::units, "units"},
+     {FindingId::policy, "policy"},
      {FindingId::libvirt, "libvirt"},
      {FindingId::polkit, "polkit"},
      {FindingId::hook, "hook"},

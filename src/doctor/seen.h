@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "core/forward_view.h"
+#include "doctor/words.h"
 
 namespace vf {
 
@@ -18,7 +19,13 @@ struct SeenDomain {
   DomainView domain;
   std::vector<ForwardView> forwards;
   std::vector<PortView> ports;
+  // Of the running domain and of its next start; only where wants_metadata() and it could be read.
+  SeenMetadata live;
+  SeenMetadata config;
 };
+
+// Whether something is wrong with the domain that only its metadata tells how to mend.
+bool wants_metadata(const SeenDomain& seen);
 
 struct SeenDaemon {
   std::string title;  // "the system daemon"

@@ -33,9 +33,11 @@ void judge_daemon(const SeenDaemon& daemon, const std::string& own_version, Find
       findings.push_back({FindingId::daemon_silent, Severity::error, daemon.title,
                           daemon.silent->message, restart_command(daemon)});
     else
-      findings.push_back({FindingId::daemon_down, Severity::error, daemon.title,
-                          "it does not run, so nothing forwards a port or notices a guest",
-                          daemon.start});
+      findings.push_back(
+          {FindingId::daemon_down, Severity::error, daemon.title,
+           "it does not run: the relay, if it runs, goes on with the forwards that it "
+           "has; no guest, port or change is noticed, and nothing new is forwarded",
+           daemon.start});
     return;
   }
   if (daemon.version != own_version)

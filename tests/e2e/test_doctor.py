@@ -189,6 +189,8 @@ def test_daemon_down(daemon, web):
         found = {one["id"]: one["severity"] for one in doctor()}
         assert found == {"daemon-down": "error", "domains": "not-checked"}
         assert "systemctl enable --now virt-forward.target" in finding("daemon-down")["fix"]
+        assert b"guest web" in wait_http(8080)  # as it says of the relay
+        assert "the relay, if it runs, goes on" in finding("daemon-down")["message"]
         assert finding("daemon-down", "web")
     finally:
         daemon.start()
@@ -238,6 +240,23 @@ def test_daemon_of_another_version(daemon, web):
         assert one["severity"] == "warning" and one["fix"] == "systemctl restart virt-forwardd"
     daemon.restart()
     wait.until(lambda: doctor() == [], "all is well again")
+
+
+@causes("policy-wrong")
+def test_host_policy(daemon, web):
+    path = "/etc/virt-forward/virt-forward.conf.d/my own.conf"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="ascii") as file:
+        file.write("[host]\nadresses = 0.0.0.0\n")
+    try:
+        one = finding("policy-wrong")
+        assert one["severity"] == "error" and one["subject"] == path
+        assert "[host] adresses: no such setting" in one["message"] and f"'{path}'" in one["fix"]
+        mended = one["fix"].replace("systemctl reload-or-restart virt-forwardd", f"kill -HUP {daemon.pid}")
+        subprocess.run(mended, shell=True, check=True, env=dict(os.environ, EDITOR="sed -i s/adr/addr/"))
+        assert doctor() == []
+    finally:
+        os.unlink(path)
 
 
 @causes("relay-down")
@@ -293,6 +312,23 @@ def test_a_sick_domain(daemon, guest):
     assert "<vsock" in virsh("dumpxml", "--inactive", "sick")
 
 
+def test_metadata_that_is_wrong_where_it_runs(daemon, web):
+    metadata = ("virsh", "metadata", "web", "urn:virt-forward:1", "--live", "--key", "vf")
+    good = virsh(*metadata[:-2])
+    virsh(*metadata, "--set", good.replace("guest-port=\"80\"", "guest-port=\"0\""))
+    wait.until(lambda: "metadata" in ids("web"), "the mistake is known")
+    one = finding("metadata", "web")
+    assert one["message"].startswith("of the running domain alone: line 2: ")
+    subprocess.run(one["fix"], shell=True, check=True, stdout=subprocess.DEVNULL,
+                   env=dict(os.environ, EDITOR="sed -i 's/=\"0\"/=\"80\"/'"))
+    wait.until(lambda: doctor("web") == [], "it is mended")
+    virsh(*metadata, "--set", "<forward guest-port='80'/>")
+    refused = Cli("add", "web", "9999:80", check=False)
+    assert refused.status == 2 and "virsh metadata DOMAIN urn:virt-forward:1 --key vf --edit" in refused.stderr
+    virsh(*metadata, "--set", good)
+    wait.until(lambda: doctor("web") == [], "all is well again")
+
+
 @causes("forward-no-listener")
 def test_nobody_listens(daemon, web):
     Cli("add", "web", "9292:9", "--name", "none", "--persistent")
@@ -306,10 +342,11 @@ def test_nobody_listens(daemon, web):
 
 @causes("live-only", "config-only")
 def test_drift(daemon, web):
-    Cli("add", "web", "9191:80", "--name", "drifts")
+    Cli("add", "web", "9191:80", "--name", "drifts", "--scheme", "http", "--on-busy", "fail")
     one = finding("live-only", "web")
+    assert one["fix"].endswith(" --on-busy fail --scheme http --config")
     mend(one)
-    wait.until(lambda: doctor("web") == [], "both have it")
+    wait.until(lambda: doctor("web") == [], "both have it, and the same")
     Cli("remove", "web", "drifts", "--live")
     wait.until(lambda: "config-only" in ids("web"), "the next start alone has it")
     mend(finding("config-only", "web"))
@@ -336,6 +373,8 @@ def test_host_port_held(daemon, web, guest):
         one = finding("host-port-held", "other")
         assert one["severity"] == "error" and f"kill {os.getpid()} " in one["fix"]
         assert "next try:   " in Cli("explain", "other", "8282").stdout
+        subprocess.run(one["fix"].splitlines()[-1], shell=True, check=True, stdout=subprocess.DEVNULL)
+        wait.until(lambda: "host-port-held" not in ids("other"), "it is on another port")
 
 
 # --- firewalls

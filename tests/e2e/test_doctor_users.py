@@ -71,9 +71,11 @@ def test_whose_the_port_is_without_the_right_to_see_more(served, guest):
         assert "8080 on 127.0.0.1 is held by a program of user root (run as root to see the process)" in out
 
 
-@causes("daemon", "domains", "polkit", "hook")
+@causes("daemon", "domains", "polkit", "hook", "policy")
 def test_without_a_bus(daemon):
-    """Then the daemon is for root alone; and so is here the folder of hooks."""
+    """Then the daemon is for root alone; and so are here the folder of hooks and the host policy."""
+    os.makedirs("/etc/virt-forward/virt-forward.conf.d", exist_ok=True)
+    os.chmod("/etc/virt-forward", 0o700)
     with contextlib.suppress(FileNotFoundError):
         os.unlink("/run/dbus/system_bus_socket")  # of an earlier one
     os.chmod("/etc/libvirt/hooks", 0o700)
@@ -82,3 +84,4 @@ def test_without_a_bus(daemon):
         assert found == dict.fromkeys(found, "not-checked"), found
     finally:
         os.chmod("/etc/libvirt/hooks", 0o755)
+        os.chmod("/etc/virt-forward", 0o755)

@@ -179,6 +179,15 @@ TEST_F(Explain, SaysEverythingOfAPort) {
                         "  decided by: rule 1 of <auto>, put there by \"virt-forward block\": "));
   EXPECT_THAT(why.out, HasSubstr("next step:  virt-forward unblock web 5432\n"));
   EXPECT_EQ(run({"explain", "web", "5432/udp"}).status, 3) << "another protocol";
+
+  PortView asking = fake_port("udp:4000");
+  asking.protocol = Protocol::udp;
+  asking.port = Port::from(4000);
+  asking.state = DetectedState::asking;
+  asking.reason = "rule 3 asks";
+  daemon_.model.add(asking);
+  EXPECT_THAT(run({"explain", "web", "4000/udp"}).out,
+              HasSubstr("next step:  virt-forward allow web 4000/udp\n"));
 }
 
 TEST_F(Explain, SaysWhyNobodyKnowsOfAPort) {

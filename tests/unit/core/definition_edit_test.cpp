@@ -107,6 +107,17 @@ TEST(DefinitionAdd, RefusesWhatItCannotRead) {
   }
 }
 
+TEST(DefinitionAdd, SaysWhatIsExpectedInPlaceOfAnotherElementAndHowToGetThere) {
+  const auto result = with_forward_added("<forward guest-port='80'/>", web());
+  ASSERT_FALSE(result);
+  EXPECT_EQ(
+      result.error().message,
+      "the metadata cannot be edited: its element is <forward>, and allowed is <forwards> of "
+      "urn:virt-forward:1: \"virsh metadata DOMAIN urn:virt-forward:1 --key vf --edit\" mends "
+      "it, and --remove instead of --key vf --edit takes it away; of the domain's next start "
+      "with --config");
+}
+
 TEST(DefinitionAdd, RefusesToGrowPastTheLimit) {
   const std::string large = "<forwards><!--" + std::string((1 << 20) - 40, 'x') + "--></forwards>";
   EXPECT_TRUE(parse_definitions(large).errors.empty());

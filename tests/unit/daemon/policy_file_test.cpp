@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-#include "daemon/policy_file.h"
+#include "policy/policy_file.h"
 
 #include <glib/gstdio.h>
 #include <gtest/gtest.h>
@@ -60,7 +60,7 @@ TEST_F(PolicyFile, AutomaticForwardingIsOffWhereNobodySwitchesItOn) {
   EXPECT_EQ(load().policy.automatic_ports_per_domain, 9u);
   write("virt-forward.conf", "[host]\nautomatic = on\n");
   ASSERT_EQ(load().problems.size(), 1u);
-  EXPECT_NE(load().problems[0].find("allowed are yes and no"), std::string::npos);
+  EXPECT_NE(load().problems[0].text().find("allowed are yes and no"), std::string::npos);
 }
 
 TEST_F(PolicyFile, WaysAndOffloadsAreWords) {
@@ -70,7 +70,7 @@ TEST_F(PolicyFile, WaysAndOffloadsAreWords) {
   EXPECT_FALSE(load().policy.allows(Transport::vsock));
   write("virt-forward.conf", "[host]\ntransports = tcp; auto\n");
   ASSERT_EQ(load().problems.size(), 1u);
-  EXPECT_NE(load().problems[0].find("\"auto\": allowed are tcp, vsock, ssh and usernet"),
+  EXPECT_NE(load().problems[0].text().find("\"auto\": allowed are tcp, vsock, ssh and usernet"),
             std::string::npos);
   EXPECT_TRUE(Policy().allows(Offload::nftables));
   write("virt-forward.conf", "[host]\noffloads = redirect\n");
@@ -86,7 +86,7 @@ TEST_F(PolicyFile, SshKeysHaveNamesAndPaths) {
   EXPECT_TRUE(load().problems.empty());
   write("virt-forward.conf", "[ssh-keys]\nlab = keys/lab\n");
   ASSERT_EQ(load().problems.size(), 1u);
-  EXPECT_NE(load().problems[0].find("absolute path"), std::string::npos);
+  EXPECT_NE(load().problems[0].text().find("absolute path"), std::string::npos);
   write("virt-forward.conf", "[ssh-keys]\n-oProxyCommand = /etc/x\n");
   ASSERT_EQ(load().problems.size(), 1u);
 }
@@ -96,8 +96,8 @@ TEST_F(PolicyFile, EveryMistakeIsNamed) {
         "[host]\nports = 99999\naddress = 0.0.0.0\n[limits]\nforwards-per-domain = 0\n");
   const LoadedPolicy loaded = load();
   ASSERT_EQ(loaded.problems.size(), 3u);
-  EXPECT_NE(loaded.problems[0].find("[host] ports: \"99999\""), std::string::npos);
-  EXPECT_NE(loaded.problems[1].find("no such setting"), std::string::npos);
+  EXPECT_NE(loaded.problems[0].text().find("[host] ports: \"99999\""), std::string::npos);
+  EXPECT_NE(loaded.problems[1].text().find("no such setting"), std::string::npos);
 }
 
 TEST_F(PolicyFile, AFileOfNulBytesIsNoEmptyPolicy) {
@@ -119,7 +119,7 @@ TEST_F(PolicyFile, TheSampleIsValidAsItIsAndWithItsSettingsTakenIn) {
     if (sample[at + 2] != ' ') sample.erase(at + 1, 1);
   write("virt-forward.conf", sample);
   const LoadedPolicy loaded = load();
-  EXPECT_TRUE(loaded.problems.empty()) << loaded.problems.front();
+  EXPECT_TRUE(loaded.problems.empty()) << loaded.problems.front().text();
   EXPECT_EQ(loaded.policy.files.size(), 11u);
   EXPECT_EQ(loaded.policy.automatic_ports_per_domain, Policy().automatic_ports_per_domain);
   EXPECT_EQ(loaded.policy.automatic, Policy().automatic);
@@ -133,7 +133,7 @@ TEST_F(PolicyFile, AFileThatIsNotOneIsNamed) {
   write("virt-forward.conf", "no group\n");
   const LoadedPolicy loaded = load();
   ASSERT_EQ(loaded.problems.size(), 1u);
-  EXPECT_NE(loaded.problems[0].find("virt-forward.conf"), std::string::npos);
+  EXPECT_NE(loaded.problems[0].text().find("virt-forward.conf"), std::string::npos);
 }
 
 }  // namespace

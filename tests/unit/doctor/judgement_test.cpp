@@ -9,12 +9,14 @@
 #include "doctor/hook.h"
 #include "doctor/host_ports.h"
 #include "doctor/permissions.h"
+#include "doctor/policy.h"
 #include "doctor/services.h"
 
 namespace vf {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 std::string ids(const Findings& findings) {
   std::string list;
@@ -54,6 +56,30 @@ TEST(Judgement, OfADaemonThatMayNotBeAsked) {
   ASSERT_EQ(ids(findings), "daemon");
   EXPECT_EQ(findings[0].severity, Severity::not_checked);
   EXPECT_FALSE(any_wrong(findings));
+}
+
+TEST(Judgement, OfADeadDaemonWhoseRelayGoesOn) {
+  SeenDaemon daemon = healthy();
+  daemon.silent = Error{ErrorCode::no_daemon, ""};
+  Findings findings;
+  judge_daemon(daemon, "0.1.0", findings);
+  ASSERT_EQ(ids(findings), "daemon-down");
+  EXPECT_THAT(findings[0].message, HasSubstr("the relay, if it runs, goes on with the forwards"));
+  EXPECT_THAT(findings[0].message, Not(HasSubstr("nothing forwards")));
+}
+
+TEST(Judgement, OfTheHostPolicy) {
+  Findings findings;
+  judge_policy({}, "restart it", findings);
+  EXPECT_EQ(ids(findings), "");
+  judge_policy(
+      {{"/etc/virt-forward/virt-forward.conf.d/my own.conf", "[host] adresses: no such setting"}},
+      "restart it", findings);
+  ASSERT_EQ(ids(findings), "policy-wrong");
+  EXPECT_EQ(findings[0].subject, "/etc/virt-forward/virt-forward.conf.d/my own.conf");
+  EXPECT_THAT(findings[0].message, HasSubstr("[host] adresses: no such setting"));
+  EXPECT_THAT(findings[0].fix,
+              HasSubstr("'/etc/virt-forward/virt-forward.conf.d/my own.conf' && restart it"));
 }
 
 TEST(Judgement, OfUnits) {
@@ -252,16 +278,77 @@ TEST(Judgement, OfDomains) {
   }
 }
 
+TEST(Judgement, OfAGuestThatBoots) {
+  SeenDomain seen = running();
+  seen.domain.addresses.clear();
+  ForwardView& booting = seen.forwards[0];
+  booting.transport.reset();
+  booting.state = ForwardState::waiting;
+  booting.reason = "no address of the guest has been seen yet";
+  booting.ways = {{"tcp", WayState::rejected, booting.reason},
+                  {"vsock", WayState::rejected, "the domain has no <vsock> device"}};
+  EXPECT_EQ(judged(seen), "no-address forward-waiting") << "nothing here needs the agent";
+  booting.ways[0].reason = "192.168.122.9 is not (yet) proven to be an address of the guest";
+  EXPECT_EQ(judged(seen), "no-address forward-waiting");
+  booting.ways[0].reason = "a socket in the guest cannot be reached by tcp";
+  EXPECT_THAT(judged(seen), HasSubstr("no-vsock"));
+  booting.ways = {{"tcp", WayState::rejected, "transport=\"vsock\""},
+                  {"vsock", WayState::rejected, "the domain has no <vsock> device"}};
+  EXPECT_THAT(judged(seen), HasSubstr("no-vsock"));
+}
+
+SeenMetadata metadata(const std::string& elements) {
+  return parse_definitions("<forwards>\n" + elements + "</forwards>");
+}
+
+TEST(Judgement, OfMetadataByItsSide) {
+  const std::string wrong = "<forward guest-port=\"0\"/>\n";
+  const auto fix = [](SeenDomain seen, bool config_is_wrong) {
+    seen.forwards.clear();
+    seen.domain.problems = {seen.live ? seen.live->errors.at(0).text() : "wrong"};
+    if (config_is_wrong) seen.domain.problems[0] = "next start: wrong";
+    Findings findings;
+    EXPECT_EQ(judged(seen, &findings), "metadata");
+    return findings.at(0).message.substr(0, 29) + '|' + findings.at(0).fix;
+  };
+  SeenDomain seen = running();
+  seen.live = metadata(wrong);
+  seen.config = metadata("");
+  const std::string live = "virsh metadata 'my web' urn:virt-forward:1 --live --key vf --edit";
+  EXPECT_EQ(fix(seen, false), "of the running domain alone: |" + live);
+  seen.config = metadata(wrong);
+  EXPECT_EQ(fix(seen, false), "line 2: <forward> guest-port=|virsh edit 'my web'\n" + live +
+                                  "   # the same of the running domain");
+  EXPECT_EQ(fix(seen, true), "next start: wrong|virsh edit 'my web'");
+  seen.config.reset();
+  seen.domain.persistent = false;
+  EXPECT_EQ(fix(seen, false), "of the running domain alone: |" + live);
+}
+
 TEST(Judgement, OfDrift) {
   SeenDomain seen = running();
   seen.forwards[0].config = false;
+  seen.live =
+      metadata("<forward guest-port=\"80\" host-port=\"8080\" scheme=\"http\" on-busy=\"fail\"/>");
+  seen.config = metadata("");
   Findings findings;
   EXPECT_EQ(judged(seen, &findings), "live-only");
-  EXPECT_EQ(findings[0].fix, "virt-forward add 'my web' 8080:80 --config");
+  const std::string add = "virt-forward add 'my web' 8080:80 --on-busy fail --scheme http --config";
+  EXPECT_EQ(findings[0].fix, add);
+  seen.config = metadata("<forward guest-port=\"80\" host-port=\"8080\"/>");
+  judged(seen, &findings);
+  EXPECT_EQ(findings[0].fix, "virt-forward remove 'my web' tcp:8080:80 --config && " + add);
+  seen.live.reset();
+  judged(seen, &findings);
+  EXPECT_EQ(findings[0].fix,
+            "virsh edit 'my web'   # put in the <forward> that is shown by: virsh metadata "
+            "'my web' urn:virt-forward:1 --live")
+      << "not known";
   seen.forwards[0].live = false;
   seen.forwards[0].config = true;
   seen.forwards[0].state = ForwardState::inactive;
-  EXPECT_EQ(judged(seen), "config-only");
+  EXPECT_EQ(judged(seen, &findings), "config-only");
+  EXPECT_EQ(findings[0].fix, "virt-forward add 'my web' 8080:80 --live");
   seen.domain.persistent = false;
   EXPECT_EQ(judged(seen), "");
 }
@@ -280,6 +367,14 @@ TEST(Judgement, OfHeldPorts) {
   ASSERT_EQ(ids(findings), "host-port-held");
   EXPECT_THAT(findings[0].message,
               HasSubstr("a program of user root (run as root to see the process)"));
+  seen.daemons[0].domains[0].live =
+      metadata("<forward guest-port=\"80\" host-port=\"8080\" on-busy=\"fail\" label=\"a b\"/>");
+  findings.clear();
+  judge_host_ports(seen, holders, findings);
+  EXPECT_THAT(
+      findings[0].fix,
+      HasSubstr("\nvirt-forward remove 'my web' tcp:8080:80 --persistent && virt-forward add "
+                "'my web' 80 --on-busy fail --label 'a b' --persistent   # or on any"));
   seen.daemons[0].domains[0].forwards[0] = forward();
   findings.clear();
   judge_host_ports(seen, holders, findings);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-#include "cli/forward_spec.h"
+#include "core/forward_spec.h"
 
 #include <gtest/gtest.h>
 

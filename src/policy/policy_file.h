@@ -12,11 +12,17 @@
 
 namespace vf {
 
+struct PolicyProblem {
+  std::string file;
+  std::string what;  // "[group] key: what is wrong"
+  bool unreadable = false;
+  std::string text() const { return file + ": " + what; }
+};
+
 struct LoadedPolicy {
   Policy policy;
-  std::vector<std::string>
-      problems;  // "FILE: [group] key: what is wrong"; where there are any, use
-                 // nothing of `policy`: it may allow what was to be forbidden
+  // Where there are any, use nothing of `policy`: it may allow what was to be forbidden.
+  std::vector<PolicyProblem> problems;
 };
 
 // `directory` holds virt-forward.conf and virt-forward.conf.d/*.conf, read in byte order, later

@@ -33,4 +33,8 @@ struct ForwardSpec {
 // InvalidArgument names what was found and what is allowed.
 Result<ForwardSpec> parse_forward_spec(std::string_view text);
 
+// Ports, sockets, host address and protocol of the forward in these words; empty where they cannot
+// say it.
+std::string forward_spec_text(const ForwardDefinition& forward);
+
 }  // namespace vf

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-#include "cli/forward_spec.h"
+#include "core/forward_spec.h"
 
 #include <algorithm>
 
-#include "cli/output.h"
+#include "base/printable.h"
+#include "core/definition_xml.h"
 
 namespace vf {
 namespace {
 
 constexpr std::string_view ports_allowed = "1-65535 or a range like 8000-8009";
+
+std::string quote(std::string_view text) {
+  return '"' + printable(text) + '"';
+}
 
 Unexpected wrong(std::string message) {
   return Unexpected(ErrorCode::invalid_argument, std::move(message));
@@ -160,6 +165,32 @@ std::vector<std::pair<std::string, std::string>> ForwardSpec::attributes() const
   if (host_address) attributes.emplace_back("host-address", host_address->text());
   if (protocol) attributes.emplace_back("protocol", text(*protocol));
   return attributes;
+}
+
+std::string forward_spec_text(const ForwardDefinition& forward) {
+  std::string spec;
+  if (forward.host_address)
+    spec = forward.host_address->is_v4() ? forward.host_address->text() + ':'
+                                         : '[' + forward.host_address->text() + "]:";
+  if (const auto* ports = std::get_if<PortRange>(&forward.host))
+    spec += ports->text() + ':';
+  else if (const auto* socket = std::get_if<SocketPath>(&forward.host))
+    spec += socket->path + ':';
+  else if (forward.host_address)
+    spec += ':';
+  if (const auto* ports = std::get_if<PortRange>(&forward.guest))
+    spec += ports->text();
+  else
+    spec += std::get<SocketPath>(forward.guest).path;
+  if (forward.protocol != Protocol::tcp) spec += '/' + std::string(text(forward.protocol));
+
+  const auto read = parse_forward_spec(spec);
+  if (!read) return {};
+  const auto again = parse_forward(read->attributes());
+  const bool same = again && again->guest == forward.guest && again->host == forward.host &&
+                    again->host_address == forward.host_address &&
+                    again->protocol == forward.protocol;
+  return same ? spec : std::string();
 }
 
 }  // namespace vf

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-#include "daemon/policy_file.h"
+#include "policy/policy_file.h"
 
 #include <algorithm>
 #include <charconv>
@@ -106,13 +106,20 @@ const std::vector<KeyRow>& key_table() {
   return table;
 }
 
-std::vector<std::string> policy_files(const std::string& directory) {
+bool is_refused(const GErrorOut& error) {
+  return g_error_matches(error.get(), G_FILE_ERROR, G_FILE_ERROR_ACCES) == TRUE;
+}
+
+std::vector<std::string> policy_files(const std::string& directory, LoadedPolicy& loaded) {
   std::vector<std::string> drop_ins;
   const std::string drop_in_directory = directory + "/virt-forward.conf.d";
-  if (GDir* entries = g_dir_open(drop_in_directory.c_str(), 0, nullptr)) {
+  GErrorOut error;
+  if (GDir* entries = g_dir_open(drop_in_directory.c_str(), 0, error.out())) {
     while (const gchar* name = g_dir_read_name(entries))
       if (g_str_has_suffix(name, ".conf")) drop_ins.push_back(drop_in_directory + '/' + name);
     g_dir_close(entries);
+  } else if (is_refused(error)) {
+    loaded.problems.push_back({drop_in_directory, error.message(), true});
   }
   std::sort(drop_ins.begin(), drop_ins.end());
   drop_ins.insert(drop_ins.begin(), directory + "/virt-forward.conf");
@@ -137,31 +144,31 @@ void take_file(const std::string& path, LoadedPolicy& loaded) {
   gsize length = 0;
   if (!g_file_get_contents(path.c_str(), &text, &length, error.out())) {
     if (!g_error_matches(error.get(), G_FILE_ERROR, G_FILE_ERROR_NOENT))
-      loaded.problems.push_back(path + ": " + error.message());
+      loaded.problems.push_back({path, error.message(), is_refused(error)});
     return;
   }
   const GCharPtr owned(text);
   // GKeyFile ends at a NUL, as a file that a crash left half written may have.
   if (std::string_view(text, length).find('\0') != std::string_view::npos) {
-    loaded.problems.push_back(path + ": is not text");
+    loaded.problems.push_back({path, "is not text"});
     return;
   }
   if (!g_key_file_load_from_data(file.get(), text, length, G_KEY_FILE_NONE, error.out())) {
-    loaded.problems.push_back(path + ": " + error.message());
+    loaded.problems.push_back({path, error.message()});
     return;
   }
   gchar** groups = g_key_file_get_groups(file.get(), nullptr);
   for (gchar** group = groups; *group; ++group) {
     gchar** keys = g_key_file_get_keys(file.get(), *group, nullptr, nullptr);
     for (gchar** key = keys; key && *key; ++key) {
-      const std::string place = path + ": [" + printable(*group, 80) + "] " + printable(*key, 80);
+      const std::string place = "[" + printable(*group, 80) + "] " + printable(*key, 80);
       const auto& table = key_table();
       const auto row = std::find_if(table.begin(), table.end(), [&](const KeyRow& candidate) {
         return g_str_equal(candidate.group, *group) && g_str_equal(candidate.key, *key);
       });
       const bool names_key = g_str_equal(*group, "ssh-keys");
       if (row == table.end() && !names_key) {
-        loaded.problems.push_back(place + ": no such setting");
+        loaded.problems.push_back({path, place + ": no such setting"});
         continue;
       }
       const Words words = words_of(file.get(), *group, *key);
@@ -170,7 +177,7 @@ void take_file(const std::string& path, LoadedPolicy& loaded) {
       if (wrong.empty())
         loaded.policy.files[{*group, *key}] = path;
       else
-        loaded.problems.push_back(place + ": " + wrong);
+        loaded.problems.push_back({path, place + ": " + wrong});
     }
     g_strfreev(keys);
   }
@@ -181,7 +188,7 @@ void take_file(const std::string& path, LoadedPolicy& loaded) {
 
 LoadedPolicy load_policy(const std::string& directory, Policy defaults) {
   LoadedPolicy loaded{.policy = std::move(defaults), .problems = {}};
-  for (const std::string& path : policy_files(directory))
+  for (const std::string& path : policy_files(directory, loaded))
     take_file(path, loaded);
   return loaded;
 }
