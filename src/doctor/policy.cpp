@@ -18,12 +18,13 @@ void judge_policy(const std::vector<PolicyProblem>& problems, const std::string&
                           "whether the host policy is right: " + problem.what,
                           "sudo virt-forward doctor"});
     else
-      findings.push_back({FindingId::policy_wrong, Severity::error, problem.file,
-                          "the host policy is wrong, and the daemon does not start with it, or goes "
-                          "on with the one that it had: " +
-                              problem.what,
-                          "${EDITOR:-vi} " + shell_word(problem.file) + " && " + restart +
-                              "   # man virt-forward.conf"});
+      findings.push_back(
+          {FindingId::policy_wrong, Severity::error, problem.file,
+           "the host policy is wrong, and the daemon does not start with it, or goes "
+           "on with the one that it had: " +
+               problem.what,
+           "${EDITOR:-vi} " + shell_word(problem.file) + " && " + restart +
+               "   # man virt-forward.conf"});
   }
 }
 
@@ -33,9 +34,8 @@ void check_policy(const Seen& seen, Findings& findings) {
       judge_policy(load_policy(VF_POLICY_DIRECTORY).problems,
                    "systemctl reload-or-restart virt-forwardd", findings);
     else if (daemon.uri.ends_with("/session"))
-      judge_policy(
-          load_policy(std::string(g_get_user_config_dir()) + "/virt-forward").problems,
-          "systemctl --user reload-or-restart virt-forwardd", findings);
+      judge_policy(load_policy(std::string(g_get_user_config_dir()) + "/virt-forward").problems,
+                   "systemctl --user reload-or-restart virt-forwardd", findings);
   }
 }
 

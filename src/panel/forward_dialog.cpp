@@ -333,8 +333,8 @@ Asking* open_dialog(Panel& panel) {
   g_signal_connect_data(dialog, "destroy",
                         G_CALLBACK(+[](VfForwardDialog*, Asking* of) { delete of; }), asking,
                         nullptr, G_CONNECT_DEFAULT);
-  gtk_widget_grab_focus(GTK_WIDGET(dialog->guest_port));
   gtk_window_present(GTK_WINDOW(dialog));
+  gtk_widget_grab_focus(GTK_WIDGET(dialog->guest_port));
   return asking;
 }
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The panel with real machines. What it looks like and each of its controls: tests/panel, whose driver this uses."""
+"""The panel with real machines. What it looks like and each of its controls: tests/panel, whose walk this follows."""
+import contextlib
 import os
-import sys
+import subprocess
 import urllib.request
 
 import pytest
@@ -10,23 +11,38 @@ from lab import guest as guests
 from lab.programs import Cli
 from lab.transfer import refused
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "panel"))
-from session import Session  # noqa: E402
-
+WALK = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "panel", "machine_walk.py")
+DIRECTORY = "/run/lab/desktop"
 SHOP = guests.forwards("<vf:forward guest-port='80' host-port='8080' label='Shop'/>")
 
 
-@pytest.fixture(scope="module")
-def panels():
-    """virt-forward-panel's driver. Its accessibility library looks for a session once."""
-    os.makedirs("/run/lab/desktop", mode=0o700)
-    os.environ.update({f"XDG_{name}": f"/run/lab/desktop/{name.lower()}" for name in
-                       ("CONFIG_HOME", "DATA_HOME", "CACHE_HOME")}, XDG_RUNTIME_DIR="/run/lab/desktop")
-    session = Session().start()
-    import desktop
-    desktop.Atspi.get_desktop(0).get_child_count()  # which starts its services
-    yield desktop
-    session.stop()
+class Walk:
+    def __init__(self):
+        os.makedirs(DIRECTORY, mode=0o700)
+        names = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
+        self._process = subprocess.Popen(
+            ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child=KILL", "--", "/usr/bin/python3", WALK],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=dict(os.environ, XDG_RUNTIME_DIR=DIRECTORY, **{name: f"{DIRECTORY}/{name}" for name in names}))
+
+    def reach(self, name):
+        assert self._process.stdout.readline() == name + "\n"
+
+    def go(self, text=""):
+        self._process.stdin.write(text + "\n")
+        self._process.stdin.flush()
+
+    def end(self):
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        return self._process.wait(60)
+
+
+@pytest.fixture
+def walk(nothing_left):
+    one = Walk()
+    yield one
+    one.end()
 
 
 def served(port):
@@ -34,33 +50,23 @@ def served(port):
         return answer.read().decode()
 
 
-def test_a_machine_from_start_to_stop(panels, daemon, guest):
+def test_a_machine_from_start_to_stop(walk, daemon, guest):
     web = guest("web", SHOP, start=False)
     guest("other", guests.forwards("<vf:forward guest-port='22' host-port='2222'/>"))
-    with panels.Panel("--domain", "web") as panel:
-        panel.wait(panels.Role.LABEL, part="Start “web”")
-        panel.picture("guest-stopped")
-        web.start()
-        daemon.wait_forward(60, host_port=8080, state="active")
-        said = ("Shop", "http://localhost:8080", f"port 80 on {web.address()}", "tcp", "Active")
-        panels.until(lambda: all(word in panel.row("Shop").get_name() for word in said), f"the row says {said}")
-        assert not panel.find(panels.Role.LIST_ITEM, part="Virtual machine other")
-        assert "virt-forward lab guest web" in served(8080)
-
-        web.run("http 8000")
-        panel.select("web")
-        panels.key("ctrl+n")
-        panel.wait(panels.Role.FRAME, panels.Role.DIALOG, name="Add Forward")
-        panels.key("alt+p")
-        panels.type_text("8000")
-        panels.key("alt+h")
-        panels.type_text("8081")
-        panels.key("Return")
-        panel.row("localhost:8081")
-        assert "virt-forward lab guest web" in served(8081)
-        assert "8081" in Cli("list", "web").stdout
-
-        panel.picture("guest-running")
-        web.domain.destroy()
-        panel.wait(panels.Role.LABEL, part="Start “web”")
-        assert refused(8080) and refused(8081)
+    walk.reach("stopped")
+    web.start()
+    daemon.wait_forward(60, host_port=8080, state="active")
+    walk.go(web.address())
+    walk.reach("running")
+    assert "virt-forward lab guest web" in served(8080)
+    web.run("http 8000")
+    walk.go()
+    walk.reach("added")
+    assert "virt-forward lab guest web" in served(8081)
+    assert "8081" in Cli("list", "web").stdout
+    web.domain.destroy()
+    walk.go()
+    walk.reach("gone")
+    assert refused(8080) and refused(8081)
+    walk.go()
+    assert walk.end() == 0
