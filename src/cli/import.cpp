@@ -183,10 +183,9 @@ int run_import(const Verb& verb, Call& call) {
   const auto found = daemons->find(positional[0]);
   if (!found) return fail(found.error());
   const Target target = target_of(edit, found->domain);
-  if (target.live && !found->domain.active)
-    return fail(with_scope_hint({ErrorCode::domain_not_running, ""}, found->domain));
+  // Which also finds out whether it runs: the daemon may not have heard yet that it has started.
   const auto known = known_already(*found, target, file);
-  if (!known) return fail(known.error());
+  if (!known) return fail(with_scope_hint(known.error(), found->domain));
   if (!known->empty()) return refuse(name, *known);
   if (file.forwards.empty()) {
     say(name + " has no forwards; nothing is added");
