@@ -300,7 +300,8 @@ def test_a_sick_domain(daemon, guest):
         "<vf:auto/>"), start=False)
     sick.start_paused()
     daemon.wait_forward(domain="sick", name="waits", state="waiting")
-    assert ids("sick") == ["forward-denied", "forward-failed", "forward-waiting", "metadata", "no-address", "no-vsock"]
+    found = ["forward-denied", "forward-failed", "forward-waiting", "metadata", "no-address", "no-vsock"]
+    wait.until(lambda: ids("sick") == found, f"doctor finds {found}")
     shown = virsh("metadata", "sick", "urn:virt-forward:1").splitlines()
     wrong = next(number for number, text in enumerate(shown, 1) if "guest-port=\"0\"" in text)
     assert f"line {wrong}: <forward> guest-port=\"0\"" in finding("metadata", "sick")["message"]
@@ -313,7 +314,7 @@ def test_a_sick_domain(daemon, guest):
 
 
 def test_metadata_that_is_wrong_where_it_runs(daemon, web):
-    metadata = ("virsh", "metadata", "web", "urn:virt-forward:1", "--live", "--key", "vf")
+    metadata = ("metadata", "web", "urn:virt-forward:1", "--live", "--key", "vf")
     good = virsh(*metadata[:-2])
     virsh(*metadata, "--set", good.replace("guest-port=\"80\"", "guest-port=\"0\""))
     wait.until(lambda: "metadata" in ids("web"), "the mistake is known")
