@@ -257,6 +257,7 @@ def test_host_policy(daemon, web):
         assert doctor() == []
     finally:
         os.unlink(path)
+        os.kill(daemon.pid, signal.SIGHUP)
 
 
 @causes("relay-down")
