@@ -33,8 +33,9 @@ std::vector<std::string> taken_words(const std::vector<PortGot>& ports, const ch
   }
   std::vector<std::string> lines;
   for (const Run& run : runs)
-    lines.push_back(ports_of(run.requested, run.width) + (run.width > 1 ? " are" : " is") +
-                    " taken; " + instead + ' ' + ports_of(run.got, run.width));
+    lines.push_back(ports_of(run.requested, run.width) +
+                    (run.width > 1 ? " is not free; " : " is taken; ") + instead + ' ' +
+                    ports_of(run.got, run.width));
   return lines;
 }
 

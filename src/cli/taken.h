@@ -17,7 +17,7 @@ struct PortGot {
   std::optional<Port> got;        // absent: none yet
 };
 
-// "8080 is taken; using 8081", and in one line "8080-8082 are taken; using 8081-8083". `instead`:
+// "8080 is taken; using 8081", and in one line "8080-8082 is not free; using 8081-8083". `instead`:
 // the words between.
 std::vector<std::string> taken_words(const std::vector<PortGot>& ports, const char* instead);
 

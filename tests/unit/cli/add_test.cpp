@@ -86,9 +86,9 @@ TEST_F(Add, ARangeThatIsTakenIsOneLine) {
   }
   daemon_.controller.added = views;
   EXPECT_EQ(run({"add", "web", "8080-8082:8000-8002", "--persistent"}).err,
-            "virt-forward: 8080-8082 are taken; using 8081-8083\n");
+            "virt-forward: 8080-8082 is not free; using 8081-8083\n");
   EXPECT_EQ(run({"add", "web", "8080-8082:8000-8002", "--dry-run"}).err,
-            "virt-forward: 8080-8082 are taken; it would be 8081-8083\n");
+            "virt-forward: 8080-8082 is not free; it would be 8081-8083\n");
   views[1].host_port = views[1].requested_port;
   daemon_.controller.added = views;
   EXPECT_EQ(run({"add", "web", "8080-8082:8000-8002", "--persistent"}).err,
