@@ -120,7 +120,7 @@ Result<HttpServer> HttpServer::start(Listening listening, std::function<std::str
   std::unique_ptr<State> state(
       new State{listening.tcp, std::move(listening.file), std::move(text)});
   state->daemon = MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &State::handle, state.get(),
+      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, nullptr, nullptr, &State::handle, state.get(),
       MHD_OPTION_LISTEN_SOCKET, listening.socket.get(), MHD_OPTION_CONNECTION_LIMIT,
       max_connections, MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, request_memory, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
@@ -131,7 +131,10 @@ Result<HttpServer> HttpServer::start(Listening listening, std::function<std::str
 }
 
 HttpServer::~HttpServer() {
-  if (state_) MHD_stop_daemon(state_->daemon);
+  if (!state_) return;
+  // Otherwise the library shuts the socket down, which a service manager has as well.
+  const Fd socket(MHD_quiesce_daemon(state_->daemon));
+  MHD_stop_daemon(state_->daemon);
 }
 
 }  // namespace vf

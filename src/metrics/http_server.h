@@ -20,7 +20,7 @@ class HttpServer {
  public:
   // `text` is called on the server's thread.
   static Result<HttpServer> start(Listening listening, std::function<std::string()> text);
-  // Closes the socket and every connection.
+  // Closes the socket, which goes on listening for whoever has it as well, and every connection.
   ~HttpServer();
   HttpServer(HttpServer&&) noexcept;
   HttpServer& operator=(HttpServer&&) = delete;

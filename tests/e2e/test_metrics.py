@@ -360,24 +360,32 @@ def test_a_port_of_localhost(daemon):
 
 
 def test_what_a_service_manager_passes(daemon):
-    """As virt-forward-metrics.socket does; and its drop-in with another address is refused by name."""
-    activate = ["systemd-socket-activate", "-E", "ASAN_OPTIONS", "-E", "LSAN_OPTIONS"]
-    done = subprocess.Popen([*activate, "-l", "0.0.0.0:9738", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, env=dict(os.environ, LSAN_OPTIONS=f"suppressions={programs.SUPPRESSIONS}"))
+    """A drop-in of virt-forward-metrics.socket with another address is refused by name."""
+    activate = ["systemd-socket-activate", "-E", "ASAN_OPTIONS", "-E", "LSAN_OPTIONS", "-l", "0.0.0.0:9738", PROGRAM]
+    done = subprocess.Popen(activate, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env=dict(os.environ, LSAN_OPTIONS=f"suppressions={programs.SUPPRESSIONS}"))
     wait.until(lambda: not refused(9738), "it listens")
     assert "0.0.0.0:9738 is not a loopback address" in done.communicate(timeout=30)[1]
     assert done.returncode == 6
 
-    passed = subprocess.Popen([*activate, "-l", SOCKET, PROGRAM], stderr=subprocess.PIPE,
-                              env=dict(os.environ, LSAN_OPTIONS=f"suppressions={programs.SUPPRESSIONS}"))
-    try:
-        wait.until(lambda: os.path.exists(SOCKET), "it listens")
-        assert wait.until(scrape, "it answers")("up") == 1
-    finally:
-        passed.terminate()
-        _, said = passed.communicate(timeout=30)
-        os.unlink(SOCKET)
-    assert passed.returncode == 0, said
+
+def test_a_passed_socket_outlives_the_program(daemon):
+    """systemd keeps it, and starts the program again; a socket that is shut down fails its unit."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(SOCKET)
+        listener.listen(8)
+        for _ in range(2):
+            passed = subprocess.Popen(
+                ["sh", "-c", f"LISTEN_PID=$$ LISTEN_FDS=1 exec {PROGRAM} 3<&{listener.fileno()}"],
+                pass_fds=[listener.fileno()], stderr=subprocess.PIPE,
+                env=dict(os.environ, LSAN_OPTIONS=f"suppressions={programs.SUPPRESSIONS}"))
+            try:
+                assert wait.until(scrape, "it answers")("up") == 1
+            finally:
+                passed.terminate()
+                _, said = passed.communicate(timeout=30)
+            assert passed.returncode == 0, said
+    os.unlink(SOCKET)
 
 
 @pytest.fixture
