@@ -376,8 +376,7 @@ def test_a_passed_socket_outlives_the_program(daemon):
         listener.listen(8)
         for _ in range(2):
             passed = subprocess.Popen(
-                ["sh", "-c", f"LISTEN_PID=$$ LISTEN_FDS=1 exec {PROGRAM} 3<&{listener.fileno()}"],
-                pass_fds=[listener.fileno()], stderr=subprocess.PIPE,
+                ["sh", "-c", f"LISTEN_PID=$$ LISTEN_FDS=1 exec {PROGRAM} 3<&0"], stdin=listener, stderr=subprocess.PIPE,
                 env=dict(os.environ, LSAN_OPTIONS=f"suppressions={programs.SUPPRESSIONS}"))
             try:
                 assert wait.until(scrape, "it answers")("up") == 1
