@@ -14,6 +14,7 @@ namespace {
 
 constexpr char daemon_program[] = "virt-forwardd";
 constexpr char relay_program[] = "virt-forward-relay";
+constexpr std::string_view target = "virt-forward.target";
 
 const char* restart_command(const SeenDaemon& daemon) {
   return daemon.system ? "systemctl restart virt-forwardd"
@@ -85,14 +86,14 @@ void judge_processes(const std::vector<ServiceProcess>& processes, bool system,
 
 void judge_units(const std::vector<UnitState>& units, Findings& findings) {
   std::string missing;
-  std::string off;
   std::string masked;
+  bool target_off = false;
+  bool socket_off = false;
   for (const UnitState& unit : units) {
-    std::string& list = unit.state.empty()                   ? missing
-                        : unit.state.starts_with("masked")   ? masked
-                        : unit.state.starts_with("disabled") ? off
-                                                             : missing;
-    if (unit.state.empty() || &list != &missing) list += (list.empty() ? "" : " ") + unit.unit;
+    const auto add = [&unit](std::string& list) { list += (list.empty() ? "" : " ") + unit.unit; };
+    if (unit.state.empty()) add(missing);
+    if (unit.state.starts_with("masked")) add(masked);
+    if (unit.state.starts_with("disabled")) (unit.unit == target ? target_off : socket_off) = true;
   }
   if (!missing.empty())
     findings.push_back({FindingId::units_missing, Severity::error, missing,
@@ -100,10 +101,11 @@ void judge_units(const std::vector<UnitState>& units, Findings& findings) {
   if (!masked.empty())
     findings.push_back({FindingId::units_masked, Severity::error, masked,
                         "systemd may not start these units", "systemctl unmask " + masked});
-  if (!off.empty())
-    findings.push_back({FindingId::units_disabled, Severity::warning, off,
-                        "these are not enabled: after the next boot nothing is forwarded",
-                        "systemctl enable --now virt-forward.target " + off});
+  // The target brings the sockets; without it they do, when a domain starts.
+  if (target_off && socket_off)
+    findings.push_back({FindingId::units_disabled, Severity::warning, std::string(target),
+                        "it is not enabled: after the next boot nothing is forwarded",
+                        "systemctl enable --now " + std::string(target)});
 }
 
 void judge_libvirt(const std::string& uri, const Result<void>& answer, Findings& findings) {

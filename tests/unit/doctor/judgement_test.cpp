@@ -90,12 +90,21 @@ TEST(Judgement, OfUnits) {
               findings);
   EXPECT_EQ(ids(findings), "");
   judge_units({{"virt-forward.target", "disabled"},
+               {"virt-forward-relay.socket", "disabled"},
                {"virt-forwardd.socket", "masked"},
                {"virt-forward-ssh.socket", ""}},
               findings);
   ASSERT_EQ(ids(findings), "units-missing units-masked units-disabled");
   EXPECT_EQ(findings[1].fix, "systemctl unmask virt-forwardd.socket");
-  EXPECT_THAT(findings[2].fix, HasSubstr("systemctl enable --now virt-forward.target"));
+  EXPECT_EQ(findings[2].fix, "systemctl enable --now virt-forward.target");
+}
+
+// The target wants the sockets; without it each of them does.
+TEST(Judgement, OfUnitsThatAreStartedByOthers) {
+  Findings findings;
+  judge_units({{"virt-forward.target", "enabled"}, {"virt-forwardd.socket", "disabled"}}, findings);
+  judge_units({{"virt-forward.target", "disabled"}, {"virt-forwardd.socket", "enabled"}}, findings);
+  EXPECT_EQ(ids(findings), "");
 }
 
 TEST(Judgement, OfLibvirtsAnswers) {
@@ -167,6 +176,41 @@ TEST(Judgement, OfDenials) {
       none);
   ASSERT_EQ(ids(none), "denials");
   EXPECT_EQ(none[0].severity, Severity::not_checked);
+}
+
+TEST(Judgement, OfDenialsWithoutAPath) {
+  const auto fix = [](const std::string& what) {
+    Findings findings;
+    judge_denials({.log = "audit: apparmor=\"DENIED\" profile=\"virt-forwardd\" comm=\"a\" " + what,
+                   .any = true,
+                   .unread = {}},
+                  findings);
+    EXPECT_EQ(ids(findings), "apparmor-denied");
+    const std::string& text = findings.at(0).fix;
+    return text.substr(0, text.find(" >> "));
+  };
+  EXPECT_EQ(fix("operation=\"ptrace\" denied_mask=\"read\" peer=\"qemu\""),
+            "echo 'ptrace (read) peer=qemu,'");
+  EXPECT_EQ(fix("operation=\"signal\" denied_mask=\"send\" signal=term peer=\"qemu\""),
+            "echo 'signal (send) peer=qemu,'");
+  EXPECT_EQ(fix("operation=\"capable\" capability=12  capname=\"net_admin\""),
+            "echo 'capability net_admin,'");
+  EXPECT_EQ(fix("operation=\"create\" family=\"inet\" sock_type=\"raw\" denied_mask=\"create\""),
+            "echo 'network inet raw,'");
+  EXPECT_THAT(fix("operation=\"mount\""), HasSubstr("editor /etc/apparmor.d/local/virt-forwardd"));
+}
+
+// Each time that our daemon connects, where its profile is enforced.
+TEST(Judgement, OfLibvirtLookingAtOurDaemon) {
+  Findings findings;
+  judge_denials(
+      {.log = "audit: apparmor=\"DENIED\" operation=\"ptrace\" profile=\"libvirtd\" pid=240 "
+              "comm=\"prio-rpc-libvir\" requested_mask=\"read\" denied_mask=\"read\" "
+              "peer=\"virt-forwardd\"\n",
+       .any = true,
+       .unread = {}},
+      findings);
+  EXPECT_EQ(ids(findings), "");
 }
 
 HookFacts good_hook() {
