@@ -75,7 +75,7 @@ void Panel::changed(const Follower& follower, const Changes& changes) {
   const bool first = !source->read;
   source->read = true;
   source->inventory.apply(changes);
-  // What comes together is shown together: each time all rows are made anew.
+  // What comes together is shown together: each time all that there is is looked through.
   if (!refreshing_)
     refreshing_ = on_idle([this] {
       refreshing_.reset();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// The GListModel of the rows, brought up to date by what differs: an item lives as long as its row
-// is in the list at the same place among those that stay.
+// The GListModel of the rows, brought up to date by what differs (row_edits.h): the items of rows
+// that stay are the same, and so are their widgets, with focus, menus and the place in the window.
 
 #pragma once
 
@@ -9,6 +9,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "glib/ref.h"
@@ -21,12 +22,13 @@ class RowList {
   RowList();
 
   GListModel* model() const;
+  // One that changes its place is the same item there, but the list makes new widgets for it.
   void update(std::vector<Row> rows);
   // The rows of that daemon's forwards have these counters now, by object path.
   void count(std::size_t source, const std::map<std::string, ForwardCounters>& counters);
   // Null where there is none.
-  VfRowItem* find(const std::string& key) const;
-  guint position(const std::string& key) const;  // G_MAXUINT where there is none
+  VfRowItem* find(std::string_view key) const;
+  guint position(std::string_view key) const;  // G_MAXUINT where there is none
   std::size_t size() const { return items_.size(); }
 
  private:

@@ -184,12 +184,14 @@ class Panel:
 
     def focused(self):
         """What the keyboard is at."""
-        for node in self.nodes(lambda application: outline(application, True)):
-            try:
-                if node.get_state_set().contains(Atspi.StateType.FOCUSED):
-                    return node
-            except GLib.Error:
-                continue
+        # Mostly it is no button of a row.
+        for way in (lambda application: outline(application, True), walk):
+            for node in self.nodes(way):
+                try:
+                    if node.get_state_set().contains(Atspi.StateType.FOCUSED):
+                        return node
+                except GLib.Error:
+                    continue
         return None
 
     def select(self, part):

@@ -179,6 +179,9 @@ TEST_F(PanelRowList, MovesOneByItself) {
   update({1, 2, 3, 4, 5, 6});
   EXPECT_EQ(removed, 1u);
   EXPECT_EQ(added, 1u);
+  VfRowItem* const moved = list.find("6");
+  update({6, 1, 2, 3, 4, 5});
+  EXPECT_EQ(list.find("6"), moved);
   update({6, 5, 4, 3, 2, 1});
   update({3, 1, 9, 6});
 }
