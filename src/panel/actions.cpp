@@ -293,11 +293,6 @@ void add_accelerators(GtkApplication* application) {
     const char* const list[] = {key, nullptr};
     gtk_application_set_accels_for_action(application, action, list);
   };
-  keys("win.copy::", "<Primary>c");
-  keys("win.open::", "<Primary>o");
-  keys("win.edit::", "<Primary>e");
-  keys("win.block::", "<Primary>b");
-  keys("win.remove::", "Delete");
   keys("win.add::", "<Primary>n");
   keys("win.search", "<Primary>f");
   keys("win.shortcuts", "<Primary>question");

@@ -11,7 +11,7 @@ namespace vf::panel {
 
 // `panel` outlives the window's actions.
 void add_actions(Panel& panel);
-// The keys that they are reached with.
+// The keys that they are reached with from everywhere; those of a row are in window.ui.
 void add_accelerators(GtkApplication* application);
 
 }  // namespace vf::panel

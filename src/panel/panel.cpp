@@ -126,7 +126,13 @@ void Panel::refresh() {
     names.push_back(source_name(i));
   }
   if (!several()) names.clear();
+  // Who is at a row stays there, also where it gets another place.
+  const Row* const selected = row({});
+  const std::string key = selected ? selected->key : std::string();
+  const bool in_list = vf_window_in_list(window_);
   list_.update(rows(inventories, filter_, names));
+  if (const guint place = list_.position(key); place != G_MAXUINT && row({}) != row(key))
+    vf_window_select(window_, place, in_list);
   show_page(list_.size() > 0);
   vf_window_set_notice(window_, notice());
 }

@@ -80,9 +80,27 @@ void show(Slot* slot) {
                                    words.c_str(), -1);
 }
 
+// The row that has the keyboard, or a button of which has it, is the one that keys are for.
+void entered(GtkListItem* list_item) {
+  gtk_widget_activate_action(gtk_list_item_get_child(list_item), "list.select-item", "(ubb)",
+                             gtk_list_item_get_position(list_item), FALSE, FALSE);
+}
+
+// By the list's own widget around it.
+void held(GtkListItem* list_item, GParamSpec*, GtkWidget* bin) {
+  GtkWidget* holder = gtk_widget_get_parent(bin);
+  if (!holder) return;
+  GtkEventController* focus = gtk_event_controller_focus_new();
+  g_signal_connect_object(focus, "enter", G_CALLBACK(entered), list_item, G_CONNECT_SWAPPED);
+  gtk_widget_add_controller(holder, focus);
+}
+
 void setup(GtkSignalListItemFactory*, GtkListItem* list_item, gpointer) {
   auto* slot = new Slot;
   slot->bin = ADW_BIN(adw_bin_new());
+  g_signal_connect_object(slot->bin, "notify::parent", G_CALLBACK(held), list_item,
+                          G_CONNECT_SWAPPED);
+  g_object_set_data(G_OBJECT(slot->bin), "slot", slot);
   gtk_list_item_set_child(list_item, GTK_WIDGET(slot->bin));
   g_object_set_data_full(G_OBJECT(list_item), "slot", slot, destroy_slot);
 }
@@ -101,6 +119,18 @@ void unbind(GtkSignalListItemFactory*, GtkListItem* list_item, gpointer) {
 }
 
 }  // namespace
+
+GtkWidget* row_holder(GtkListView* list, guint position) {
+  auto* model = G_LIST_MODEL(gtk_list_view_get_model(list));
+  const auto item = adopt(VF_ROW_ITEM(g_list_model_get_item(model, position)));
+  for (GtkWidget* holder = gtk_widget_get_first_child(GTK_WIDGET(list)); holder;
+       holder = gtk_widget_get_next_sibling(holder)) {
+    GtkWidget* bin = gtk_widget_get_first_child(holder);
+    const auto* slot = bin ? static_cast<Slot*>(g_object_get_data(G_OBJECT(bin), "slot")) : nullptr;
+    if (slot && slot->item == item.get()) return holder;
+  }
+  return nullptr;
+}
 
 GtkListItemFactory* row_factory() {
   GtkListItemFactory* factory = gtk_signal_list_item_factory_new();

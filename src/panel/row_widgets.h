@@ -22,5 +22,7 @@ void vf_domain_row_show(VfDomainRow* widget, const Row& row);
 
 // A GtkListItemFactory for RowList's model.
 GtkListItemFactory* row_factory();
+// The widget of the list around the row at that place; null where it has none at present.
+GtkWidget* row_holder(GtkListView* list, guint position);
 
 }  // namespace vf::panel

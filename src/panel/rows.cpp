@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "core/auto_rules.h"
+#include "glib/object_path.h"
 #include "glib/ref.h"
 
 namespace vf::panel {
@@ -114,7 +116,12 @@ class Builder {
       if (const auto counted = inventory_.counters.find(forward_path);
           counted != inventory_.counters.end())
         row.counters = counted->second;
-      add("forward", forward_path, path, std::move(row));
+      // A port that is blocked or allowed stays the same thing.
+      const std::string name =
+          forward->id.starts_with(automatic_prefix)
+              ? key("port", port_path(forward->uuid, forward->id.substr(automatic_prefix.size())))
+              : key("forward", forward_path);
+      rows_.push_back({name, source_, forward_path, path, std::move(row)});
     }
     std::ranges::sort(content.ports, [](const auto& a, const auto& b) {
       return std::tie(a.second->port, a.second->id) < std::tie(b.second->port, b.second->id);
@@ -125,10 +132,12 @@ class Builder {
   }
 
  private:
+  std::string key(const std::string& kind, const std::string& path) const {
+    return kind + ' ' + std::to_string(source_) + ' ' + path;
+  }
   template <typename Of>
   void add(const std::string& kind, const std::string& path, const std::string& domain, Of of) {
-    rows_.push_back(
-        {kind + ' ' + std::to_string(source_) + ' ' + path, source_, path, domain, std::move(of)});
+    rows_.push_back({key(kind, path), source_, path, domain, std::move(of)});
   }
 
   const std::size_t source_;

@@ -133,8 +133,15 @@ gpointer vf_window_selected(VfWindow* window) {
   return gtk_single_selection_get_selected_item(window->selection);
 }
 
-void vf_window_select(VfWindow* window, guint position) {
+bool vf_window_in_list(VfWindow* window) {
+  GtkWidget* focus = gtk_window_get_focus(GTK_WINDOW(window));
+  return focus && gtk_widget_is_ancestor(focus, GTK_WIDGET(window->list));
+}
+
+void vf_window_select(VfWindow* window, guint position, bool focus) {
   gtk_single_selection_set_selected(window->selection, position);
+  if (GtkWidget* row = focus ? row_holder(window->list, position) : nullptr)
+    gtk_widget_grab_focus(row);
 }
 
 std::string vf_window_search_text(VfWindow* window) {

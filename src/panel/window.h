@@ -32,7 +32,10 @@ void vf_window_toast(VfWindow* window, const std::string& text);
 void vf_window_fail(VfWindow* window, const std::string& heading, const std::string& body);
 // The item of the selected row, or null.
 gpointer vf_window_selected(VfWindow* window);
-void vf_window_select(VfWindow* window, guint position);
+// Whether the keyboard is in the list.
+bool vf_window_in_list(VfWindow* window);
+// `focus`: the keyboard goes there as well.
+void vf_window_select(VfWindow* window, guint position, bool focus);
 std::string vf_window_search_text(VfWindow* window);
 // Emits "search-changed" when search_text() is another one.
 

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "glib/object_path.h"
 #include "panel/row_list.h"
 
 namespace vf::panel {
@@ -102,6 +103,28 @@ TEST_F(PanelRows, KnowWhatWasAllowed) {
   EXPECT_FALSE(allowed());
   port.rule_text = "<rule guest-port=\"80\" marked=\"yes\"/>";
   EXPECT_TRUE(allowed());
+}
+
+TEST_F(PanelRows, OfAPortAreTheSameWhetherItIsForwardedOrNot) {
+  ForwardView automatic = forward("b", 3000, 3000);
+  automatic.id = "auto:tcp:3000";
+  automatic.origin = Origin::automatic;
+  automatic.uuid = "6f1e4c9e-6c9d-4b44-9e0c-2f3b3e7c9d10";
+  inventory.domains["/b"].uuid = automatic.uuid;
+  const std::string path = port_path(automatic.uuid, "tcp:3000");
+  inventory.forwards = {{"/f3", automatic}};
+  inventory.ports = {{path, port("b", 3000, automatic.id)}};
+  inventory.ports[path].uuid = automatic.uuid;
+  const auto served = all({"b", {}});
+  ASSERT_EQ(served.size(), 2u);
+  EXPECT_TRUE(std::holds_alternative<ForwardRow>(served[1].content));
+  EXPECT_EQ(served[1].path, "/f3");
+  inventory.forwards.clear();
+  inventory.ports[path].forward.clear();
+  const auto blocked = all({"b", {}});
+  ASSERT_EQ(blocked.size(), 2u);
+  EXPECT_TRUE(std::holds_alternative<PortRow>(blocked[1].content));
+  EXPECT_EQ(served[1].key, blocked[1].key);
 }
 
 TEST_F(PanelRows, CountInTheListAsTheyAre) {
