@@ -108,7 +108,8 @@ void block(Panel& panel, GVariant* target) {
 void answer(Panel& panel, GVariant* target, bool always) {
   const Row* row = meant(panel, target);
   const auto* asked = row ? std::get_if<PortRow>(&row->content) : nullptr;
-  if (!asked || !asked->port.port || asked->port.state != DetectedState::asking) return;
+  if (!asked || !asked->port.port || asked->port.state != DetectedState::asking)
+    return vf_window_toast(panel.window(), _("This port does not ask for permission"));
   const std::string number = std::to_string(asked->port.port->number());
   const std::string process =
       always && asked->port.process ? asked->port.process->name : std::string();

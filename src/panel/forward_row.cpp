@@ -18,6 +18,7 @@ struct _VfForwardRow {
   GtkLabel* trouble;
   GtkLabel* url;
   GtkLabel* traffic;
+  GtkButton* allow;
   GtkButton* copy;
   GtkButton* open;
   GtkMenuButton* more;
@@ -44,6 +45,10 @@ void set_text(GtkLabel* label, const std::string& text) {
 }
 
 // Not as actions of the buttons, which would be sensitive as the action is, for every row.
+void allow(VfForwardRow* widget) {
+  gtk_widget_activate_action(GTK_WIDGET(widget), "win.allow", "s", widget->key);
+}
+
 void copy(VfForwardRow* widget) {
   gtk_widget_activate_action(GTK_WIDGET(widget), "win.copy", "s", widget->key);
 }
@@ -78,11 +83,9 @@ GMenu* menu_of(const Row& row) {
     }
   } else if (const auto* port = std::get_if<PortRow>(&row.content)) {
     const bool blocked = port->port.state == DetectedState::blocked;
-    if (port->port.state == DetectedState::asking) {
-      append(menu, _("_Allow"), "win.allow", row.key);
-      if (port->port.process && !port->port.process->name.empty())
-        append(menu, _("Al_ways Allow This Process"), "win.allow-process", row.key);
-    }
+    if (port->port.state == DetectedState::asking && port->port.process &&
+        !port->port.process->name.empty())
+      append(menu, _("Al_ways Allow This Process"), "win.allow-process", row.key);
     append(menu, _("_Forward…"), "win.forward", row.key);
     append(menu, blocked ? _("_Unblock Port") : _("_Block Port"),
            blocked ? "win.unblock" : "win.block", row.key);
@@ -103,6 +106,7 @@ void show_forward(VfForwardRow* widget, const ForwardRow& row) {
   set_text(widget->url, address);
   gtk_widget_set_tooltip_text(GTK_WIDGET(widget->url), address.c_str());
   set_text(widget->traffic, traffic(row));
+  gtk_widget_set_visible(GTK_WIDGET(widget->allow), FALSE);
   gtk_widget_set_visible(GTK_WIDGET(widget->copy), !address.empty());
   gtk_widget_set_visible(GTK_WIDGET(widget->open), !address.empty());
   gtk_widget_set_sensitive(GTK_WIDGET(widget->open), opens(address));
@@ -120,6 +124,7 @@ void show_port(VfForwardRow* widget, const PortView& port) {
   set_style(widget->trouble, style(port));
   set_text(widget->url, {});
   set_text(widget->traffic, {});
+  gtk_widget_set_visible(GTK_WIDGET(widget->allow), port.state == DetectedState::asking);
   gtk_widget_set_visible(GTK_WIDGET(widget->copy), FALSE);
   gtk_widget_set_visible(GTK_WIDGET(widget->open), FALSE);
 }
@@ -151,6 +156,7 @@ static void vf_forward_row_class_init(VfForwardRowClass* type) {
                 {"trouble", G_STRUCT_OFFSET(VfForwardRow, trouble)},
                 {"url", G_STRUCT_OFFSET(VfForwardRow, url)},
                 {"traffic", G_STRUCT_OFFSET(VfForwardRow, traffic)},
+                {"allow", G_STRUCT_OFFSET(VfForwardRow, allow)},
                 {"copy", G_STRUCT_OFFSET(VfForwardRow, copy)},
                 {"open", G_STRUCT_OFFSET(VfForwardRow, open)},
                 {"more", G_STRUCT_OFFSET(VfForwardRow, more)}});
@@ -158,6 +164,7 @@ static void vf_forward_row_class_init(VfForwardRowClass* type) {
 
 static void vf_forward_row_init(VfForwardRow* widget) {
   gtk_widget_init_template(GTK_WIDGET(widget));
+  g_signal_connect_swapped(widget->allow, "clicked", G_CALLBACK(allow), widget);
   g_signal_connect_swapped(widget->copy, "clicked", G_CALLBACK(copy), widget);
   g_signal_connect_swapped(widget->open, "clicked", G_CALLBACK(open), widget);
 }

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from desktop import Panel, Role
+from desktop import Panel, Role, key, walk
 from machines import Daemon, Guest, machine
 from notices import Notices
 from session import until
@@ -26,6 +26,14 @@ def choose(panel, part, item):
     panel.press(panel.wait(Role.MENU_ITEM, name=item))
 
 
+def allow(panel, part):
+    panel.press(panel.inside(panel.row(part), "Allow"))
+
+
+def buttons(panel, part):
+    return [node.get_name() for node in walk(panel.row(part)) if node.get_role() == Role.PUSH_BUTTON]
+
+
 def refuses(port):
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) != 0
@@ -37,9 +45,10 @@ def test_allows_and_takes_back(asked):
         until(lambda: "Asks for permission" in panel.row("node").get_name(), "it is asked about")
         panel.picture("asking")
         assert refuses(3000)
-        choose(panel, "node", "Allow")
+        allow(panel, "node")
         until(lambda: "localhost:3000" in panel.row("node").get_name(), "it is forwarded")
         assert not refuses(3000)
+        assert "Allow" not in buttons(panel, "node")
         choose(panel, "node", "Take Permission Back")
         until(lambda: "Asks for permission" in panel.row("node").get_name(), "it is asked about again")
         assert refuses(3000)
@@ -52,6 +61,20 @@ def test_allows_and_takes_back(asked):
         choose(panel, "localhost:3001", "Take Permission Back")
         panel.wait_gone(Role.LIST_ITEM, part="localhost:300")
         assert node.poll() is None
+
+
+def test_is_answered_with_the_keyboard(asked):
+    asked.guest.serve("node", 3000, "127.0.0.1")
+    with Panel() as panel:
+        panel.select("Asks for permission")
+        key("Tab")
+        until(lambda: panel.focused() and panel.focused().get_name() == "Allow", "the keyboard is at the button")
+        key("space")
+        until(lambda: "localhost:3000" in panel.row("node").get_name(), "it is forwarded")
+        asked.guest.serve("python", 3001, "127.0.0.1")
+        panel.select("python")
+        key("ctrl+l")
+        until(lambda: "localhost:3001" in panel.row("python").get_name(), "it is forwarded")
 
 
 def test_beside_notifications(asked):
