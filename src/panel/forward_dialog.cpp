@@ -65,13 +65,25 @@ static void vf_forward_dialog_init(VfForwardDialog* dialog) {
 namespace {
 
 constexpr std::chrono::milliseconds typing_pause{150};
-enum Span : guint { this_run = 0, always = 1 };
 
 struct Machine {
   std::size_t source;
   std::string path;
   bool persistent;
 };
+
+Result<std::vector<AddedForward>> changed_forward(const Daemon& daemon, const std::string& domain,
+                                                  const std::string& identity,
+                                                  const ForwardDefinition& definition,
+                                                  const Attributes& changes,
+                                                  const Keeping& keeping) {
+  Result<std::vector<AddedForward>> changed = std::vector<AddedForward>();
+  if (!changes.empty()) changed = daemon.change_forward(domain, identity, changes, keeping.flags());
+  if (!changed || !keeping.saves()) return changed;
+  EditFlags next_start;
+  next_start.config = true;
+  return daemon.add_forward(domain, ForwardForm::changed(definition, changes), next_start);
+}
 
 // Lives as long as its dialog.
 class Asking {
@@ -123,20 +135,20 @@ class Asking {
     if (!form.host_address.empty() || form.transport != Transport::automatic)
       adw_expander_row_set_expanded(dialog_->more, TRUE);
     adw_combo_row_set_selected(dialog_->protocol, form.protocol == Protocol::udp ? 1 : 0);
-    adw_combo_row_set_selected(dialog_->span, span);
+    adw_combo_row_set_selected(dialog_->span, static_cast<guint>(span));
     changed();
   }
 
   // The forward is there and is to become what is typed.
-  void change(const ForwardView& forward, const ForwardForm& form) {
-    before_ = form;
+  void change(const ForwardView& forward, const ForwardDefinition& definition) {
+    before_ = form_of(definition);
     forward_ = forward;
+    definition_ = definition;
     gtk_window_set_title(GTK_WINDOW(dialog_), _("Edit Forward"));
     gtk_label_set_label(dialog_->accept_label, _("_Save"));
     gtk_accessible_update_property(GTK_ACCESSIBLE(dialog_->accept), GTK_ACCESSIBLE_PROPERTY_LABEL,
                                    _("Save"), -1);
     gtk_widget_set_sensitive(GTK_WIDGET(dialog_->machine), FALSE);
-    gtk_widget_set_visible(GTK_WIDGET(dialog_->span), FALSE);
   }
 
  private:
@@ -174,17 +186,15 @@ class Asking {
     return selected < machines_.size() ? &machines_[selected] : nullptr;
   }
 
-  EditFlags flags() const {
-    EditFlags flags;
-    if (forward_) {
-      flags.live = forward_->live;
-      flags.config = forward_->config;
-    } else if (adw_combo_row_get_selected(dialog_->span) == always) {
-      flags.persistent = true;
-    } else {
-      flags.live = true;
-    }
-    return flags;
+  Keeping keeping() const {
+    const Machine* of = machine();
+    Keeping keeping;
+    keeping.defined = !of || of->persistent;
+    if (keeping.defined)
+      keeping.span = static_cast<Span>(adw_combo_row_get_selected(dialog_->span));
+    keeping.edited = forward_.has_value();
+    keeping.saved = forward_ && forward_->config;
+    return keeping;
   }
 
   void changed() {
@@ -192,7 +202,9 @@ class Asking {
     pause_.reset();
     unjudged_ = hasty_ = false;
     const Machine* of = machine();
-    gtk_widget_set_sensitive(GTK_WIDGET(dialog_->span), of && of->persistent);
+    const Keeping keeping = this->keeping();
+    gtk_widget_set_sensitive(GTK_WIDGET(dialog_->span), of && keeping.defined);
+    adw_action_row_set_subtitle(ADW_ACTION_ROW(dialog_->span), keeping.text().c_str());
     const ForwardForm given = form();
     if ((given.guest_port.empty() && given.guest_socket.empty()) || !of) {
       mark(dialog_->guest_port, true);
@@ -204,8 +216,9 @@ class Asking {
       return judge({Verdict::Kind::wrong, checked.error().message});
     // Where it listens already nothing is in its way but itself.
     if (forward_ && !given.moves(before_))
-      return judge(
-          {given.changes(before_).empty() ? Verdict::Kind::unknown : Verdict::Kind::good, {}});
+      return judge({given.changes(before_).empty() && !keeping.saves() ? Verdict::Kind::unknown
+                                                                       : Verdict::Kind::good,
+                    {}});
     // What stood there stays as long as nobody knows better; nothing can be accepted meanwhile.
     gtk_widget_set_sensitive(GTK_WIDGET(dialog_->accept), FALSE);
     unjudged_ = true;
@@ -215,7 +228,9 @@ class Asking {
   void ask() {
     const Machine* of = machine();
     if (!of) return;
-    EditFlags dry = flags();
+    Keeping anew = keeping();  // it gets its place as if it was added
+    anew.edited = false;
+    EditFlags dry = anew.flags();
     dry.dry_run = true;
     panel_.ask(
         of->source,
@@ -271,9 +286,8 @@ class Asking {
     if (forward_) return save(*of);
     panel_.ask(
         of->source,
-        [path = of->path, attributes = form().attributes(), to = flags()](const Daemon& daemon) {
-          return daemon.add_forward(path, attributes, to);
-        },
+        [path = of->path, attributes = form().attributes(), to = keeping().flags()](
+            const Daemon& daemon) { return daemon.add_forward(path, attributes, to); },
         [alive = std::weak_ptr(self_),
          window = panel_.window()](const Result<std::vector<AddedForward>>& added) {
           std::string done = _("Forward added");
@@ -291,8 +305,10 @@ class Asking {
     const std::string identity = forward_->definition.empty() ? forward_->id : forward_->definition;
     panel_.ask(
         of.source,
-        [path = of.path, identity, changes = form().changes(before_), to = flags()](
-            const Daemon& daemon) { return daemon.change_forward(path, identity, changes, to); },
+        [path = of.path, identity, definition = *definition_, changes = form().changes(before_),
+         keeping = keeping()](const Daemon& daemon) {
+          return changed_forward(daemon, path, identity, definition, changes, keeping);
+        },
         [alive = std::weak_ptr(self_),
          window = panel_.window()](const Result<std::vector<AddedForward>>& changed) {
           const auto self = alive.lock();
@@ -306,6 +322,7 @@ class Asking {
   VfForwardDialog* const dialog_;
   std::vector<Machine> machines_;
   std::optional<ForwardView> forward_;  // that is edited
+  std::optional<ForwardDefinition> definition_;
   ForwardForm before_;
   unsigned number_ = 0;
   Source pause_;
@@ -347,7 +364,7 @@ void show_add_dialog(Panel& panel, const Row* row, std::optional<Port> guest_por
   if (guest_port) form.guest_port = std::to_string(guest_port->number());
   Asking* asking = open_dialog(panel);
   asking->offer_machines(row);
-  asking->fill(form, this_run);
+  asking->fill(form, Span::this_run);
 }
 
 void show_edit_dialog(Panel& panel, const Row& row) {
@@ -365,11 +382,10 @@ void show_edit_dialog(Panel& panel, const Row& row) {
                                 definition.error().message);
         const Row* now = panel.row(key);
         if (!now) return;  // it went meanwhile
-        const ForwardForm form = form_of(*definition);
         Asking* asking = open_dialog(panel);
         asking->offer_machines(now);
-        asking->change(forward, form);
-        asking->fill(form, forward.config ? always : this_run);
+        asking->change(forward, *definition);
+        asking->fill(form_of(*definition), forward.config ? Span::always : Span::this_run);
       });
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "core/definition_attributes.h"
 #include "core/definition_xml.h"
 
 namespace vf::panel {
@@ -76,6 +77,15 @@ Attributes ForwardForm::changes(const ForwardForm& before) const {
   return changes;
 }
 
+Attributes ForwardForm::changed(const ForwardDefinition& definition, const Attributes& changes) {
+  Attributes all = attributes_of(definition);
+  for (const auto& change : changes) {
+    std::erase_if(all, [&](const auto& one) { return one.first == change.first; });
+    if (!change.second.empty()) all.push_back(change);
+  }
+  return all;
+}
+
 bool ForwardForm::moves(const ForwardForm& before) const {
   return trimmed(guest_port) != trimmed(before.guest_port) ||
          trimmed(host_port) != trimmed(before.host_port) || protocol != before.protocol;
@@ -93,6 +103,20 @@ Result<void> ForwardForm::check() const {
   const auto parsed = parse_forward(attributes());
   if (!parsed) return Unexpected(parsed.error());
   return {};
+}
+
+EditFlags Keeping::flags() const {
+  EditFlags flags;
+  flags.live = true;
+  flags.config = span == Span::always && (!edited || saved);
+  return flags;
+}
+
+std::string Keeping::text() const {
+  if (!defined) return _("This machine has no definition for a next start");
+  if (span == Span::this_run)
+    return saved ? _("Its next start has the forward as it was") : _("Gone when the machine stops");
+  return saved ? _("Changed now and for its next starts") : _("There at its next starts as well");
 }
 
 Verdict verdict(const Result<std::vector<AddedForward>>& answer) {

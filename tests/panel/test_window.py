@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The panel with a daemon that has machines, forwards and guests."""
+import ast
 import json
 import os
 import pathlib
@@ -9,7 +10,7 @@ import subprocess
 import pytest
 
 from desktop import Panel, Role, clipboard, key, type_text
-from machines import Daemon, Guest, machine
+from machines import Daemon, Guest, machine, uuid_of
 from session import until
 
 WEB = """<vf:forward guest-port="80" host-port="8080" label="Web shop"/>
@@ -62,6 +63,16 @@ def definition(daemon, guest_port):
     """The element in the metadata."""
     said = daemon.cli("export", "web", "--format", "xml").stdout
     return next(line.strip() for line in said.splitlines() if f'guest-port="{guest_port}"' in line)
+
+
+def saved(daemon, guest_port):
+    """The element in the metadata of the next start."""
+    said = subprocess.run(["gdbus", "call", "--address", daemon.address, "--dest", "org.virtforward1", "--object-path",
+                           f"/org/virtforward1/domain/{uuid_of('web').replace('-', '_')}", "--method",
+                           "org.virtforward1.Domain.GetMetadata", "{'config': <true>}"],
+                          capture_output=True, text=True, check=True).stdout
+    elements = ast.literal_eval(said)[0].replace("'", '"').split("<")
+    return next((one for one in elements if f'guest-port="{guest_port}"' in one), None)
 
 
 def type_into(panel, mnemonic, text):
@@ -255,6 +266,42 @@ def test_edit_keeps_the_range_and_changes_address_and_way(panel, daemon):
     panel.wait(Role.LABEL, name="Remove “Range”?")
     key("Return")
     panel.wait_gone(Role.LIST_ITEM, part="127.0.0.2")
+
+
+def test_edit_of_this_run_leaves_the_saved_one_alone(panel, daemon):
+    menu(panel, "Database", "Edit…")
+    panel.wait(Role.FRAME, Role.DIALOG, name="Edit Forward")
+    panel.wait(Role.LABEL, name="Changed now and for its next starts")  # by default, as it is in both
+    type_into(panel, LABEL, "Tonight")
+    choose(panel, SPAN, "Always", "Up")
+    panel.wait(Role.LABEL, name="Its next start has the forward as it was")
+    panel.picture("edit-this-run")
+    key("alt+s")
+    panel.row("Tonight")
+    assert 'label="Tonight"' in definition(daemon, 5432)
+    assert 'label="Database"' in saved(daemon, 5432)
+    menu(panel, "Tonight", "Edit…")
+    panel.wait(Role.FRAME, Role.DIALOG, name="Edit Forward")
+    type_into(panel, LABEL, "Database")
+    key("Return")
+    panel.row("Database")
+
+
+def test_edit_keeps_what_was_of_this_run(panel, daemon):
+    daemon.cli("add", "web", "18090:9090", "--on-busy", "fail")
+    assert metadata(daemon, 9090) == (True, False)
+    menu(panel, "localhost:18090", "Edit…")
+    panel.wait(Role.FRAME, Role.DIALOG, name="Edit Forward")
+    panel.wait(Role.LABEL, name="Gone when the machine stops")
+    choose(panel, SPAN, "This run", "Down")
+    panel.wait(Role.LABEL, name="There at its next starts as well")
+    key("alt+s")
+    until(lambda: metadata(daemon, 9090) == (True, True), "it is kept")
+    kept = saved(daemon, 9090)
+    assert 'host-port="18090"' in kept and 'on-busy="fail"' in kept, kept
+    panel.wait_gone(Role.FRAME, Role.DIALOG, name="Edit Forward")
+    daemon.cli("remove", "web", "18090", "--persistent")
+    panel.wait_gone(Role.LIST_ITEM, part="localhost:18090")
 
 
 def test_buttons_say_their_names_once(panel):

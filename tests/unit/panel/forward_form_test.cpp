@@ -62,6 +62,35 @@ TEST(PanelForm, SaysWhatIsWrongAtOnce) {
   EXPECT_FALSE((ForwardForm{.guest_port = "80-89", .host_port = "8080-8085"}.check()));
 }
 
+TEST(PanelForm, ChangesADefinitionAndKeepsWhatIsNotShown) {
+  const auto definition = parse_forward(
+      {{"guest-port", "80"}, {"host-port", "8080"}, {"on-busy", "fail"}, {"label", "Web"}});
+  ASSERT_TRUE(definition);
+  EXPECT_THAT(ForwardForm::changed(*definition, {{"host-port", "8081"}, {"label", ""}}),
+              UnorderedElementsAre(Pair("guest-port", "80"), Pair("host-port", "8081"),
+                                   Pair("on-busy", "fail")));
+}
+
+TEST(PanelForm, ChangesBothDefinitionsOfAForwardThatIsInBoth) {
+  const auto flags = [](const Keeping& keeping) {
+    const EditFlags to = keeping.flags();
+    return std::pair(to.live, to.config);
+  };
+  const std::pair both(true, true);
+  const std::pair live(true, false);
+  EXPECT_EQ(flags({.span = Span::always, .edited = true, .saved = true}), both);
+  EXPECT_EQ(flags({.span = Span::this_run, .edited = true, .saved = true}), live);
+  EXPECT_EQ(flags({.span = Span::this_run, .edited = true}), live);
+  EXPECT_EQ(flags({.span = Span::always}), both);
+  EXPECT_EQ(flags({.span = Span::this_run}), live);
+  // It is not in the definition yet: it cannot be changed there, it is added.
+  const Keeping kept{.span = Span::always, .edited = true};
+  EXPECT_EQ(flags(kept), live);
+  EXPECT_TRUE(kept.saves());
+  EXPECT_FALSE((Keeping{.span = Span::always, .edited = true, .saved = true}.saves()));
+  EXPECT_FALSE((Keeping{.span = Span::always}.saves()));
+}
+
 TEST(PanelForm, SaysWhichPortIsTakenInstead) {
   const auto answer = [](unsigned got, unsigned asked) {
     return Result<std::vector<AddedForward>>(
