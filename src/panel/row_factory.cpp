@@ -64,12 +64,12 @@ void show(Slot* slot) {
   } else if (note) {
     words = note_text(*note);
     gtk_label_set_text(GTK_LABEL(widget.get()), words.c_str());
-    if (note->kind == NoteRow::Kind::empty) {
-      gtk_widget_remove_css_class(widget.get(), "error");
-      gtk_widget_add_css_class(widget.get(), "dim-label");
-    } else {
+    if (note->kind == NoteRow::Kind::problem) {
       gtk_widget_remove_css_class(widget.get(), "dim-label");
       gtk_widget_add_css_class(widget.get(), "error");
+    } else {
+      gtk_widget_remove_css_class(widget.get(), "error");
+      gtk_widget_add_css_class(widget.get(), "dim-label");
     }
   } else {
     vf_forward_row_show(VF_FORWARD_ROW(widget.get()), row);

@@ -5,11 +5,15 @@
 #include <glib.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <tuple>
 
+#include "base/printable.h"
 #include "core/auto_rules.h"
 #include "glib/object_path.h"
 #include "glib/ref.h"
+#include "panel/words.h"
 
 namespace vf::panel {
 namespace {
@@ -74,6 +78,27 @@ bool finds(const Search& search, const PortView& port) {
                          std::string(text(port.state))});
 }
 
+// Why something is not served, and what its row says of that.
+struct Why {
+  std::string* reason = nullptr;
+  std::string said;
+};
+
+Why why(Row& row) {
+  std::string* reason = nullptr;
+  std::string said;
+  if (auto* of = std::get_if<ForwardRow>(&row.content);
+      of && of->forward.state != ForwardState::active) {
+    reason = &of->forward.reason;
+    said = state(of->forward);
+  } else if (auto* port = std::get_if<PortRow>(&row.content)) {
+    reason = &port->port.reason;
+    said = state(port->port);
+  }
+  if (!reason || reason->empty()) return {};
+  return {reason, said + ": " + printable(*reason, 512)};
+}
+
 struct Content {
   std::vector<std::pair<std::string, const ForwardView*>> forwards;
   std::vector<std::pair<std::string, const PortView*>> ports;
@@ -128,16 +153,42 @@ class Builder {
     });
     for (const auto& [port_path, port] : content.ports)
       if (whole || finds(search_, *port)) add("port", port_path, path, PortRow{*port});
-    if (!whole && rows_.size() == header + 1) rows_.pop_back();
+    if (!whole && rows_.size() == header + 1) return rows_.pop_back();
+    say_once(path, header);
   }
 
  private:
+  // What several rows of a domain say, each of them need not say again.
+  void say_once(const std::string& path, std::size_t header) {
+    std::map<std::string, std::vector<std::string*>> reasons;
+    std::size_t place = header + 1;
+    for (std::size_t i = header; i < rows_.size(); ++i) {
+      if (std::holds_alternative<NoteRow>(rows_[i].content)) place = i + 1;
+      if (const Why of = why(rows_[i]); of.reason) reasons[of.said].push_back(of.reason);
+    }
+    std::vector<Row> notes;
+    for (const auto& [said, of] : reasons) {
+      if (of.size() < 2) continue;
+      for (std::string* reason : of)
+        reason->clear();
+      notes.push_back(make("reason" + std::to_string(notes.size()), path, path,
+                           NoteRow{NoteRow::Kind::reason, said}));
+    }
+    rows_.insert(rows_.begin() + static_cast<std::ptrdiff_t>(place),
+                 std::make_move_iterator(notes.begin()), std::make_move_iterator(notes.end()));
+  }
+
   std::string key(const std::string& kind, const std::string& path) const {
     return kind + ' ' + std::to_string(source_) + ' ' + path;
   }
   template <typename Of>
+  Row make(const std::string& kind, const std::string& path, const std::string& domain,
+           Of of) const {
+    return {key(kind, path), source_, path, domain, std::move(of)};
+  }
+  template <typename Of>
   void add(const std::string& kind, const std::string& path, const std::string& domain, Of of) {
-    rows_.push_back({key(kind, path), source_, path, domain, std::move(of)});
+    rows_.push_back(make(kind, path, domain, std::move(of)));
   }
 
   const std::size_t source_;

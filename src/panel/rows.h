@@ -36,9 +36,9 @@ struct DomainRow {
   bool operator==(const DomainRow&) const = default;
 };
 
-// Something that people should know of a domain or a daemon.
+// Something that people should know of a domain or a daemon. A reason is that of several rows.
 struct NoteRow {
-  enum class Kind { empty, problem, refused } kind = Kind::problem;
+  enum class Kind { empty, problem, reason } kind = Kind::problem;
   std::string text;
   bool operator==(const NoteRow&) const = default;
 };
@@ -75,7 +75,8 @@ struct Filter {
 bool is_of(const DomainView& domain, const std::string& name);
 
 // Running domains by name, each followed by its notes, its forwards by host port and its other
-// ports. `names`: of the sources, where people have to tell them apart; else empty.
+// ports. The reason that several of these have is in a note instead. `names`: of the sources, where
+// people have to tell them apart; else empty.
 std::vector<Row> rows(const std::vector<const Inventory*>& sources, const Filter& filter,
                       const std::vector<std::string>& names = {});
 

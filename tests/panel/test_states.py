@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from desktop import PICTURES, Panel, Role
+from desktop import PICTURES, Panel, Role, outline
 from machines import OFF, Daemon, Guest, machine
 from session import until
 
@@ -73,6 +73,20 @@ def test_not_allowed():
                        env=dict(os.environ, VF_PICTURES="/run/panel/nobody"))
         os.makedirs(PICTURES, exist_ok=True)
         shutil.copy("/run/panel/nobody/not-allowed.png", PICTURES)
+
+
+def test_a_reason_is_said_once():
+    with Guest("web") as guest, Daemon(machine("web", '<vf:auto enabled="no"/>')), Panel() as panel:
+        guest.serve("nginx", 80)
+        panel.row("nginx · port 80 on all addresses · Not forwarded · automatic forwarding is off")
+        guest.serve("node", 3000, "127.0.0.1")
+        guest.serve("redis", 6379, "127.0.0.1")
+        panel.row("redis")
+        said = [node.get_name() for node in panel.nodes(lambda top: outline(top, True))
+                if "automatic forwarding is off" in (node.get_name() or "")]
+        assert len(said) == 1 and said[0].startswith("Not forwarded: automatic forwarding is off"), panel.dump()
+        assert panel.row("nginx").get_name() == "nginx · port 80 on all addresses · Not forwarded"
+        panel.picture("automatic-off")
 
 
 @pytest.fixture(scope="module")

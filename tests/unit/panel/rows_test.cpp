@@ -127,6 +127,44 @@ TEST_F(PanelRows, OfAPortAreTheSameWhetherItIsForwardedOrNot) {
   EXPECT_EQ(served[1].key, blocked[1].key);
 }
 
+TEST_F(PanelRows, SayTheReasonOfSeveralOnce) {
+  for (const char* path : {"/p2", "/p3", "/p4"}) {
+    PortView& one = inventory.ports[path];
+    if (one.id.empty()) one = port("b", path == std::string("/p3") ? 54 : 55);
+    one.state = DetectedState::ignored;
+    one.reason = "automatic forwarding is off";
+  }
+  inventory.ports["/p4"].reason = "a rule ignores it";
+  inventory.forwards["/f1"].state = ForwardState::waiting;
+  inventory.forwards["/f1"].reason = "automatic forwarding is off";  // in another state
+  const auto shown = all({"b", {}});
+  EXPECT_THAT(keys(shown), ElementsAre("domain 0 /b", "reason0 0 /b", "forward 0 /f2",
+                                       "forward 0 /f1", "port 0 /p2", "port 0 /p3", "port 0 /p4"));
+  const auto& note = std::get<NoteRow>(shown[1].content);
+  EXPECT_EQ(note.kind, NoteRow::Kind::reason);
+  EXPECT_EQ(note.text, "Not forwarded: automatic forwarding is off");
+  EXPECT_EQ(std::get<PortRow>(shown[4].content).port.reason, "");
+  EXPECT_EQ(std::get<PortRow>(shown[5].content).port.reason, "");
+  EXPECT_EQ(std::get<PortRow>(shown[6].content).port.reason, "a rule ignores it");
+  EXPECT_EQ(std::get<ForwardRow>(shown[3].content).forward.reason, "automatic forwarding is off");
+  // One of them alone says it itself.
+  const auto found = all({"b", "55"});
+  EXPECT_THAT(keys(found), ElementsAre("domain 0 /b", "port 0 /p4"));
+  EXPECT_THAT(keys(all({"b", "54"})), ElementsAre("domain 0 /b", "port 0 /p3"));
+  EXPECT_THAT(all({"b", "nobody says this"}), IsEmpty());
+}
+
+TEST_F(PanelRows, ReasonsComeAfterProblems) {
+  inventory.domains["/b"].problems = {"line 1"};
+  for (const char* path : {"/p2", "/p3"}) {
+    inventory.ports[path] = port("b", path == std::string("/p2") ? 53 : 54);
+    inventory.ports[path].reason = "no";
+  }
+  const auto shown = keys(all({"b", {}}));
+  EXPECT_THAT(std::vector(shown.begin(), shown.begin() + 3),
+              ElementsAre("domain 0 /b", "note0 0 /b", "reason0 0 /b"));
+}
+
 TEST_F(PanelRows, CountInTheListAsTheyAre) {
   RowList list;
   list.update(all());
