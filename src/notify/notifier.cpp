@@ -97,6 +97,8 @@ void add_answers(GNotification* notification, const Notice& notice) {
   if (!first.process.empty())
     g_notification_add_button_with_target_value(notification, "Always allow for this process",
                                                 "app.allow", edit_parameter(notice, first.process));
+  g_notification_add_button_with_target_value(notification, "Block", "app.block",
+                                              edit_parameter(notice, ""));
 }
 
 void add_shortcuts(GNotification* notification, const News& news) {

@@ -113,7 +113,7 @@ def test_nothing_is_forwarded_before_the_answer(daemon, stand_in, screen):
     assert refuses(3000)
     assert not daemon.forwards()
     question = "web: forward port 3000 of devserver?"
-    assert screen.actions() == {f"Allow ({question})", f"Always allow for this process ({question})"}
+    assert screen.actions() == {f"{label} ({question})" for label in ("Allow", "Always allow for this process", "Block")}
     screen.click(f"Allow ({question})")
     daemon.wait_forward(host_port=3000, state="active", origin="auto")
     assert answers(3000) == b"hello"
@@ -159,6 +159,33 @@ def test_a_question_goes_with_its_port(daemon, stand_in, screen):
     screen.wait_notice("web: devserver, port 3001")
     assert answers(3001) == b"hello"
     wait.until(lambda: screen.displayed() == 1, "the question is withdrawn", 10)
+
+
+def test_a_question_is_answered_with_no(daemon, stand_in, screen):
+    """Of all the ports that it is about."""
+    domain, inside = stand_in(ASK)
+    screen.start_notifier().wait_watching()
+    serve(inside, 3000, 3001)
+    question = "web: forward 2 ports?"
+    screen.wait_notice(question)
+    screen.click(f"Block ({question})")
+    for port in (3000, 3001):
+        wait.until(lambda: state_of(port) == "blocked", f"port {port} is blocked", 10)
+        assert f'guest-port="{port}"' in live(domain)
+    assert refuses(3000) and refuses(3001)
+    assert len(screen.notices()) == 1  # and nothing failed
+
+
+def test_everything_of_a_domain_goes_with_it(daemon, stand_in, screen):
+    domain, inside = stand_in(guests.forwards("<vf:auto><vf:rule action='ask' process='other'/></vf:auto>"))
+    screen.start_notifier().wait_watching()
+    serve(inside, 3000)
+    screen.wait_notice("web: devserver, port 3000")
+    serve(inside, 3001, name="other")
+    screen.wait_notice("web: forward port 3001 of other?")
+    assert screen.displayed() == 2
+    domain.domain.destroy()
+    wait.until(lambda: screen.displayed() == 0, "both are withdrawn", 10)
 
 
 def test_what_a_guest_says_is_text(daemon, stand_in, screen):
