@@ -114,9 +114,8 @@ int run_allow(const Verb& verb, Call& call) {
   const auto done = found->daemon->allow(found->path, spec->protocol, spec->ports, process, edit);
   if (!done) return fail(with_scope_hint(done.error(), found->domain));
   if (!found->domain.automatic)
-    say("nothing is forwarded by itself while automatic forwarding is off for this domain: "
-        "virt-forward auto " +
-        quote(found->domain.name) + " on");
+    say("nothing is forwarded by itself while automatic forwarding is off for this domain: " +
+        found->command("auto", "on"));
   else if (!by_process)
     say_how_far(*found, *spec, edit, *asked);
   return show_ports_json(*daemons, positional[0], call);

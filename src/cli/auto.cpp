@@ -71,19 +71,26 @@ int show(const FoundDomain& found, const Call& call) {
     print(json_automatic(found.domain, ports));
     return 0;
   }
-  print("automatic forwarding: " + std::string(found.domain.automatic ? "on" : "off") +
+  const bool automatic = found.domain.automatic;
+  print("automatic forwarding: " +
+        (automatic ? "on" : "off; switched on by: " + printable(found.command("auto", "on"))) +
         "\nguest agent: " + agent_words(found.domain) + '\n');
   if (ports.empty()) return 0;
   Table table({"PORT", "ADDRESS", "PROCESS", "STATE", "RULE", "FORWARD"});
-  for (const PortView& port : ports)
+  std::string why_off;  // of every port that is ignored then, so it is said once
+  for (const PortView& port : ports) {
+    const bool off = !automatic && port.state == DetectedState::ignored;
+    if (off) why_off = port.reason;
     table.add({{port_words(port)},
                {address_words(port)},
                {port.process && !port.process->name.empty() ? port.process->name : "-"},
                {std::string(text(port.state)), state_color(port.state)},
                {port.rule ? std::to_string(*port.rule) : "-"},
                {forward_words(port, *shown)}},
-              port.reason);
+              off ? std::string() : port.reason);
+  }
   print('\n' + table.render(color_wanted(call.globals.color), stdout_is_terminal()));
+  if (!why_off.empty()) print("\nignored: " + printable(why_off) + '\n');
   return 0;
 }
 

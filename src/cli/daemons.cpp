@@ -10,6 +10,7 @@
 #include "cli/nearest.h"
 #include "cli/output.h"
 #include "client/session_daemon.h"
+#include "doctor/words.h"
 #include "glib/object_path.h"
 
 namespace vf {
@@ -71,6 +72,12 @@ std::string joined_uris(const std::vector<const Daemon*>& daemons, const std::st
 }
 
 }  // namespace
+
+std::string FoundDomain::command(std::string_view verb, std::string_view rest) const {
+  const std::string session = session_instance().uri;
+  return "virt-forward " + (daemon->uri() == session ? "-c " + session + ' ' : "") +
+         std::string(verb) + ' ' + shell_word(domain.name) + ' ' + std::string(rest);
+}
 
 std::optional<ParsedDefinitions> read_metadata(const Daemon& daemon, const std::string& path,
                                                const EditFlags& side) {

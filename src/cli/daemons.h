@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/options.h"
@@ -18,6 +19,9 @@ struct FoundDomain {
   const Daemon* daemon = nullptr;
   std::string path;
   DomainView domain;
+
+  // "virt-forward block web 80", as a line of a shell; with -c where the session's daemon is meant.
+  std::string command(std::string_view verb, std::string_view rest) const;
 };
 
 // One side of the domain's metadata, `side` live or config; nothing where it cannot be read.

@@ -93,12 +93,10 @@ SingleForward forward_of(const AutoRule& rule, const DetectedPort& port, const P
   return forward;
 }
 
-std::string how_to_switch_on(const std::optional<AutoDefinition>& definition,
-                             const Policy& policy) {
+std::string why_off(const std::optional<AutoDefinition>& definition, const Policy& policy) {
   const bool by_domain = definition && definition->enabled == AutoMode::no;
   return "automatic forwarding is off for this domain (" +
-         (by_domain ? "enabled=\"no\" of <auto>" : policy.origin("host", "automatic")) +
-         "): \"virt-forward auto DOMAIN on\" switches it on";
+         (by_domain ? "enabled=\"no\" of <auto>" : policy.origin("host", "automatic")) + ')';
 }
 
 }  // namespace
@@ -172,7 +170,7 @@ AutoDecision decide(const std::optional<AutoDefinition>& definition, const Polic
   if (!automatic(definition, policy)) {
     decision.by.reset();
     decision.rule.reset();
-    return end_as(DetectedState::ignored, how_to_switch_on(definition, policy));
+    return end_as(DetectedState::ignored, why_off(definition, policy));
   }
   if (action == RuleAction::ignore) return end_as(DetectedState::ignored, by_rule + " ignores it");
   if (action == RuleAction::ask)

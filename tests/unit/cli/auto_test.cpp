@@ -52,6 +52,43 @@ TEST_F(Automatic, ShowsSwitchAgentAndPorts) {
   EXPECT_TRUE(daemon_.controller.asked.empty());
 }
 
+TEST_F(Automatic, WhyItIsOffIsSaidOnceAndHowItIsSwitchedOn) {
+  DomainView domain = fake_domain(uuid2, "my db");
+  domain.guest_agent = "connected";
+  daemon_.model.add(domain);
+  for (const unsigned number : {22u, 3000u}) {
+    PortView port = fake_port("tcp:" + std::to_string(number), uuid2);
+    port.port = Port::from(number);
+    port.rule.reset();
+    port.reason = "automatic forwarding is off for this domain ([host] automatic, by default)";
+    daemon_.model.add(port);
+  }
+  PortView blocked = fake_port("tcp:4000", uuid2);
+  blocked.port = Port::from(4000);
+  blocked.state = DetectedState::blocked;
+  blocked.reason = "rule 2 blocks it";
+  daemon_.model.add(blocked);
+  const std::string table =
+      "PORT  ADDRESS  PROCESS  STATE    RULE  FORWARD\n"
+      "22    0.0.0.0  node     ignored  -     -\n"
+      "3000  0.0.0.0  node     ignored  -     -\n"
+      "4000  0.0.0.0  node     blocked  2     -        rule 2 blocks it\n"
+      "\n"
+      "ignored: automatic forwarding is off for this domain ([host] automatic, by default)\n";
+  EXPECT_EQ(run({"auto", "my db"}).out,
+            "automatic forwarding: off; switched on by: virt-forward auto 'my db' on\n"
+            "guest agent: connected\n"
+            "\n" +
+                table);
+  daemon_.model.uri = "qemu:///session";
+  EXPECT_EQ(run({"auto", "my db"}).out,
+            "automatic forwarding: off; switched on by: virt-forward -c qemu:///session auto 'my "
+            "db' on\n"
+            "guest agent: connected\n"
+            "\n" +
+                table);
+}
+
 TEST_F(Automatic, JsonIsOneObject) {
   const ProgramResult result = run({"auto", "web", "--json"});
   EXPECT_THAT(result.out,
@@ -148,7 +185,7 @@ TEST_F(Automatic, AllowSaysWhenNothingIsForwardedByItself) {
   DomainView domain = fake_domain();
   domain.automatic = false;
   daemon_.model.change(domain);
-  EXPECT_THAT(run({"allow", "web", "3000"}).err, HasSubstr("virt-forward auto \"web\" on"));
+  EXPECT_THAT(run({"allow", "web", "3000"}).err, HasSubstr(": virt-forward auto web on\n"));
 }
 
 TEST_F(Automatic, WatchTellsOfPorts) {

@@ -55,7 +55,7 @@ class FakeModel final : public Model {
   bool libvirt_connected() const override { return libvirt; }
   std::string libvirt_reason() const override { return reason; }
   bool relay_connected() const override { return relay; }
-  std::string connection_uri() const override { return "test:///default"; }
+  std::string connection_uri() const override { return uri; }
   std::optional<std::int64_t> hook_heard() const override { return heard; }
   void observe(Observer* watcher) override { observer = watcher; }
 
@@ -97,6 +97,7 @@ class FakeModel final : public Model {
   }
 
   Observer* observer = nullptr;
+  std::string uri = "test:///default";
   bool libvirt = true;
   std::string reason;  // why there is no libvirt
   bool relay = true;
