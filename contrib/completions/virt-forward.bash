@@ -12,7 +12,7 @@ _virt_forward_candidates() {
     remove) echo "$global --all --drain --live --config --persistent" ;;
     list | watch) echo "$global --all" ;;
     url) echo "$global --copy --open" ;;
-    auto | block | unblock) echo "$global --live --config --persistent" ;;
+    auto | block | unblock | enable | disable) echo "$global --live --config --persistent" ;;
     doctor) echo "$global" ;;
     allow) echo "$global --process --undo --live --config --persistent" ;;
     explain) echo "$global --metadata --listener" ;;
@@ -72,10 +72,10 @@ _virt_forward() {
         mapfile -t candidates < <(_virt_forward_candidates "$verb" | tr ' ' '\n')
     else
         case $verb/${#positional[@]} in
-        add/0 | remove/0 | url/0 | explain/0 | doctor/0 | auto/0 | block/0 | unblock/0 | allow/0 | import/0 | export/0 | \
+        add/0 | remove/0 | enable/0 | disable/0 | url/0 | explain/0 | doctor/0 | auto/0 | block/0 | unblock/0 | allow/0 | import/0 | export/0 | \
             list/* | watch/*)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete domains 2>/dev/null) ;;
-        remove/* | url/1 | explain/1)
+        remove/* | enable/* | disable/* | url/1 | explain/1)
             mapfile -t candidates < <(virt-forward "${daemon[@]}" __complete forwards \
                 "${positional[0]}" 2>/dev/null) ;;
         auto/1) candidates=(on off policy) ;;

@@ -5,17 +5,15 @@
 #include <charconv>
 #include <chrono>
 
-#include "base/printable.h"
+#include "cli/added.h"
 #include "cli/daemons.h"
 #include "cli/output.h"
 #include "cli/scope.h"
-#include "cli/taken.h"
 #include "cli/verb.h"
 #include "cli/wait.h"
 #include "client/json.h"
 #include "core/definition_xml.h"
 #include "core/forward_spec.h"
-#include "glib/object_path.h"
 
 namespace vf {
 namespace {
@@ -89,11 +87,6 @@ Result<std::chrono::seconds> timeout_of(const AddOptions& options) {
   return std::chrono::seconds(seconds);
 }
 
-// The edit is one of the next start alone.
-bool only_stored(const EditFlags& edit, const DomainView& domain) {
-  return (edit.config && !edit.live && !edit.persistent) || (edit.persistent && !domain.active);
-}
-
 // Nothing of what this would store for the next start could be waited for.
 Result<void> can_wait(const EditFlags& edit, const DomainView& domain) {
   if (!only_stored(edit, domain)) return {};
@@ -105,23 +98,6 @@ Result<void> can_wait(const EditFlags& edit, const DomainView& domain) {
                     "domain " + quote(domain.name) +
                         " does not run, and nothing was stored: without --wait the forward is kept "
                         "for its next start");
-}
-
-// What the forwards look like; those that are gone again are left out.
-std::vector<ForwardView> views_of(const Daemon& daemon, const std::vector<AddedForward>& added) {
-  std::vector<ForwardView> views;
-  for (const AddedForward& forward : added) {
-    const auto properties = daemon.properties(forward.path, forward_interface);
-    if (properties) views.push_back(forward_view(*properties));
-  }
-  return views;
-}
-
-std::vector<PortGot> ports_of(const std::vector<AddedForward>& added) {
-  std::vector<PortGot> ports;
-  for (const AddedForward& forward : added)
-    ports.push_back({forward.requested_port, forward.host_port});
-  return ports;
 }
 
 // "port 8100 is bound at the next start of "web"", as it is defined.
@@ -144,14 +120,6 @@ void say_what_differs(const FoundDomain& found, const ForwardDefinition& definit
     return say("stored; " + next_start_words(definition, found.domain));
   for (const std::string& line : taken_words(ports_of(added), "using"))
     say(line);
-}
-
-// Ports, or the path of the socket, that the host really uses.
-void print_ports(const Daemon& daemon, const std::vector<AddedForward>& added) {
-  for (const AddedForward& forward : added)
-    if (forward.host_port) print(std::to_string(forward.host_port->number()) + '\n');
-  for (const ForwardView& view : views_of(daemon, added))
-    if (view.live && !view.host_socket.empty()) print(printable(view.host_socket) + '\n');
 }
 
 // The objects of a dry run are not there: what they would be is all that is known of them.

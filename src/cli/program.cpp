@@ -10,10 +10,10 @@
 namespace vf {
 namespace {
 
-constexpr std::array<const Verb*, 14> table{
-    &add_verb,    &remove_verb, &list_verb,    &url_verb,     &watch_verb,
-    &auto_verb,   &block_verb,  &unblock_verb, &allow_verb,   &explain_verb,
-    &import_verb, &export_verb, &doctor_verb,  &complete_verb};
+constexpr std::array<const Verb*, 16> table{
+    &add_verb,    &remove_verb, &enable_verb, &disable_verb, &list_verb,  &url_verb,
+    &watch_verb,  &auto_verb,   &block_verb,  &unblock_verb, &allow_verb, &explain_verb,
+    &import_verb, &export_verb, &doctor_verb, &complete_verb};
 
 std::string unknown_verb(std::string_view word) {
   std::vector<std::string> names;

@@ -3,65 +3,14 @@
 #include <algorithm>
 #include <set>
 
-#include "cli/daemons.h"
-#include "cli/forward_match.h"
+#include "cli/definitions_meant.h"
 #include "cli/output.h"
 #include "cli/scope.h"
-#include "cli/shown.h"
 #include "cli/verb.h"
 #include "client/json.h"
 
 namespace vf {
 namespace {
-
-Result<std::vector<ForwardView>> forwards_of(const FoundDomain& found) {
-  const auto inventory = found.daemon->inventory();
-  if (!inventory) return Unexpected(inventory.error());
-  std::vector<ForwardView> forwards;
-  for (const auto& [path, properties] : inventory->forwards) {
-    ForwardView forward = forward_view(properties);
-    if (forward.uuid == found.domain.uuid) forwards.push_back(std::move(forward));
-  }
-  return forwards;
-}
-
-std::vector<ForwardView> of_definition(const std::vector<ForwardView>& forwards,
-                                       const std::string& definition) {
-  std::vector<ForwardView> ports;
-  std::copy_if(forwards.begin(), forwards.end(), std::back_inserter(ports),
-               [&](const ForwardView& forward) { return forward.definition == definition; });
-  return ports;
-}
-
-// The definitions that the words mean, in their order, each once. A definition is removed whole.
-Result<std::vector<std::string>> definitions_meant(const std::vector<ForwardView>& forwards,
-                                                   const std::vector<std::string>& words) {
-  std::vector<std::string> definitions;
-  for (const std::string& word : words) {
-    const auto matching = match_forward(forwards, word);
-    if (!matching) return Unexpected(matching.error());
-    const std::string& definition = matching->front().definition;
-    const std::size_t ports = of_definition(forwards, definition).size();
-    if (matching->size() < ports)
-      return Unexpected(ErrorCode::invalid_argument,
-                        quote(word) + " is " + std::to_string(matching->size()) + " of the " +
-                            std::to_string(ports) + " ports of " + quote(definition) +
-                            "; a range is removed whole, by that name");
-    if (std::find(definitions.begin(), definitions.end(), definition) == definitions.end())
-      definitions.push_back(definition);
-  }
-  return definitions;
-}
-
-// Why a definition cannot be removed: it is none, but follows what the guest has open.
-std::optional<Error> automatic_error(const std::string& domain,
-                                     const std::vector<ForwardView>& ports) {
-  if (ports.empty() || ports.front().origin != Origin::automatic) return std::nullopt;
-  const ForwardView& forward = ports.front();
-  return Error{ErrorCode::not_supported,
-               quote(forward.id) + " is automatic, as long as the guest listens there: " +
-                   "virt-forward block " + quote(domain) + ' ' + guest_side(forward) + " ends it"};
-}
 
 bool in_scope(const ForwardView& forward, const EditFlags& edit) {
   if (edit.persistent || (edit.live && edit.config)) return true;
@@ -98,7 +47,7 @@ int run_remove(const Verb& verb, Call& call) {
         distinct.insert(forward.definition);
     definitions.assign(distinct.begin(), distinct.end());
   } else {
-    auto meant = definitions_meant(*forwards, words);
+    auto meant = definitions_meant(*forwards, words, "removed");
     if (!meant) return fail(meant.error());
     definitions = std::move(*meant);
   }
@@ -106,8 +55,7 @@ int run_remove(const Verb& verb, Call& call) {
   int status = 0;
   std::vector<CountedForward> removed;
   for (const std::string& definition : definitions) {
-    if (const auto automatic =
-            automatic_error(found->domain.name, of_definition(*forwards, definition))) {
+    if (const auto automatic = automatic_error(*found, of_definition(*forwards, definition))) {
       const int failed = fail(*automatic);
       if (status == 0) status = failed;
       continue;

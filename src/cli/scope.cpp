@@ -21,6 +21,10 @@ void add_lasting_scope_options(Options& options, EditFlags& edit) {
   options.flag("persistent", 0, edit.persistent, "Both (the default, where there are both)");
 }
 
+bool only_stored(const EditFlags& edit, const DomainView& domain) {
+  return (edit.config && !edit.live && !edit.persistent) || (edit.persistent && !domain.active);
+}
+
 void say_if_passing(const DomainView& domain, const EditFlags& edit, const char* what) {
   if (!domain.active || !domain.persistent || edit.config || edit.persistent) return;
   say(std::string(what) + " at the next start of " + quote(domain.name) +

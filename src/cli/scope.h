@@ -15,6 +15,9 @@ namespace vf {
 void add_lasting_scope_options(Options& options, EditFlags& edit);
 void add_scope_options(Options& options, EditFlags& edit);
 
+// Whether the edit is one of the next start alone.
+bool only_stored(const EditFlags& edit, const DomainView& domain);
+
 // Says that an edit of the running domain alone does not last, where it could have, and how it
 // would.
 void say_if_passing(const DomainView& domain, const EditFlags& edit, const char* what);

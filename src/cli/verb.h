@@ -33,6 +33,8 @@ std::span<const Verb* const> verbs();
 
 extern const Verb add_verb;
 extern const Verb remove_verb;
+extern const Verb enable_verb;
+extern const Verb disable_verb;
 extern const Verb list_verb;
 extern const Verb url_verb;
 extern const Verb watch_verb;

@@ -227,6 +227,33 @@ def test_add_and_remove_by_command_line(daemon, web):
     assert refused(port)
 
 
+def test_disabled_and_enabled_by_command_line(daemon, web):
+    """A disabled one ends with its connections, keeps its definition, and comes back as it was."""
+    Cli("add", "--persistent", "web", "7070:7", "--name", "echo", "--label", "says it again")
+    daemon.wait_forward(name="echo", state="active")
+    with Echo(7070) as echo:
+        echo.say()
+        done = Cli("disable", "web", "7070")
+        assert done.stdout == "" and "enabled again at the next start" in done.stderr
+        assert echo.ended() == "reset"
+    assert refused(7070)
+    assert daemon.wait_forward(name="echo", state="disabled")["label"] == "says it again"
+    assert 'enabled="no"' in virsh("metadata", "web", guests.NAMESPACE, "--live").replace("'", '"')
+    assert "enabled" not in virsh("metadata", "web", guests.NAMESPACE, "--config")
+    assert "127.0.0.1:7070" in Cli("list", "web").stdout
+
+    assert Cli("enable", "web", "echo").stdout == "7070\n"
+    daemon.wait_forward(name="echo", state="active")
+    with Echo(7070) as echo:
+        echo.say()
+        done = Cli("disable", "web", "echo", "--config")
+        assert done.stdout + done.stderr == ""
+        echo.say()
+    done = Cli("enable", "web", "echo", "--persistent")
+    assert (done.stdout, done.stderr) == ("7070\n", "")
+    assert "enabled" not in virsh("dumpxml", "--inactive", "web")
+
+
 def test_what_other_tools_wrote_is_kept(daemon, web):
     virsh("metadata", "web", "urn:other", "--key", "o", "--set", "<thing a='1'/>", "--live")
     set_metadata("<!-- ours? --><forward name='echo' guest-port='7' host-port='7070'/>")

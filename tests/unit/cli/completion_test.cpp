@@ -76,7 +76,8 @@ class Completion : public ProgramLab {
 
 TEST_F(Completion, BashCompletesVerbsOptionsAndNames) {
   EXPECT_EQ(bash("virt-forward "),
-            "add|allow|auto|block|doctor|explain|export|import|list|remove|unblock|url|watch");
+            "add|allow|auto|block|disable|doctor|enable|explain|export|import|list|remove|unblock|"
+            "url|watch");
   EXPECT_EQ(bash("virt-forward re"), "remove");
   EXPECT_EQ(bash("virt-forward --ver"), "--version");
   EXPECT_EQ(bash("virt-forward add web 80 --on-busy "), "any|fail|next");
@@ -108,7 +109,8 @@ TEST_F(Completion, BashLeavesTheQuotingOfFilesToReadline) {
 
 TEST_F(Completion, FishCompletesVerbsOptionsAndNames) {
   EXPECT_EQ(fish("virt-forward "),
-            "add|allow|auto|block|doctor|explain|export|import|list|remove|unblock|url|watch");
+            "add|allow|auto|block|disable|doctor|enable|explain|export|import|list|remove|unblock|"
+            "url|watch");
   EXPECT_EQ(fish("virt-forward re"), "remove");
   EXPECT_EQ(fish("virt-forward add web 80 --on-busy "), "any|fail|next");
   EXPECT_EQ(fish("virt-forward " + daemon() + " url "), "my db|web");

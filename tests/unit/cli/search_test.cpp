@@ -194,7 +194,8 @@ TEST_F(Search, CompletionIsSilentWithoutADaemon) {
   EXPECT_EQ(run({"__complete", "domains"}).out, "web\n");
   EXPECT_EQ(run({"__complete", "forwards", "web"}).out, "tcp:8080:80\n");
   EXPECT_EQ(run({"__complete", "verbs"}).out,
-            "add\nremove\nlist\nurl\nwatch\nauto\nblock\nunblock\nallow\nexplain\nimport\nexport\n"
+            "add\nremove\nenable\ndisable\nlist\nurl\nwatch\nauto\nblock\nunblock\nallow\nexplain\n"
+            "import\nexport\n"
             "doctor\n");
   EXPECT_EQ(run({"__complete", "forwards", "nobody"}).err, "");
 }
