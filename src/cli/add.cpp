@@ -111,6 +111,29 @@ std::string next_start_words(const ForwardDefinition& definition, const DomainVi
   return "a free port is bound" + at;
 }
 
+// "virt-forward block" is about what opens by itself: a forward that is asked for is served all the
+// same, which who blocked the port may not expect. Empty where none of its ports is blocked.
+std::string block_words(const FoundDomain& found, const ForwardDefinition& definition,
+                        const EditFlags& edit) {
+  const auto* ports = std::get_if<PortRange>(&definition.guest);
+  if (!ports) return {};
+  const bool stored = only_stored(edit, found.domain);
+  const auto metadata =
+      read_metadata(*found.daemon, found.path, {.live = !stored, .config = stored});
+  if (!metadata || !metadata->definitions.automatic) return {};
+  for (const AutoRule& rule : metadata->definitions.automatic->rules) {
+    if (!rule.marked || rule.action != RuleAction::block || rule.protocol != definition.protocol ||
+        !rule.guest_port || rule.guest_port->high() < ports->low() ||
+        ports->high() < rule.guest_port->low())
+      continue;
+    const std::string blocked =
+        rule.guest_port->text() + (rule.protocol == Protocol::udp ? "/udp" : "");
+    return blocked + " stays blocked for what the guest opens by itself (" +
+           found.command("unblock", blocked) + " lifts that); this forward is served all the same";
+  }
+  return {};
+}
+
 void say_what_differs(const FoundDomain& found, const ForwardDefinition& definition,
                       const EditFlags& edit, const std::vector<AddedForward>& added) {
   const bool port_wanted = !std::holds_alternative<SocketPath>(definition.host);
@@ -178,9 +201,11 @@ int run_add(const Verb& verb, Call& call) {
     if (const auto possible = can_wait(given.edit, found->domain); !possible)
       return fail(possible.error());
   const EditFlags edit = missing_half(*found, *definition, given.edit);
+  const std::string blocked = block_words(*found, *definition, given.edit);
   const auto added = found->daemon->add_forward(found->path, *attributes, edit);
   if (!added) return fail(with_scope_hint(added.error(), found->domain));
 
+  say(blocked);
   if (given.edit.dry_run) return tell_dry_run(call.globals.json, *found, *definition, edit, *added);
   if (!call.globals.json && !only_stored(given.edit, found->domain))
     print_ports(*found->daemon, *added);

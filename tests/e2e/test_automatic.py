@@ -178,6 +178,12 @@ def test_block_and_unblock(daemon, stand_in):
                 pass
     assert not daemon.forwards()
     assert "3000" in domain.domain.metadata(2, guests.NAMESPACE)
+    # What somebody asks for is served all the same, and the block outlasts it.
+    done = Cli("add", "web", "3000:3000")
+    assert done.stdout == "3000\n" and "3000 stays blocked" in done.stderr
+    assert answers(3000) == b"hello"
+    Cli("remove", "web", "3000")
+    assert refuses(3000)
     Cli("unblock", "web", "3000")
     assert answers(3000) == b"hello"
 

@@ -33,8 +33,8 @@ TEST_F(Add, PrintsThePortAloneAndSaysThatItPasses) {
   EXPECT_EQ(result.err,
             "virt-forward: gone at the next start of \"web\"; the same with --config makes it last "
             "(--persistent: both at once)\n");
-  ASSERT_EQ(daemon_.controller.asked.size(), 1u);
-  const auto& asked = daemon_.controller.asked.front();
+  ASSERT_EQ(daemon_.controller.asked.size(), 2u);  // behind the metadata
+  const auto& asked = daemon_.controller.asked.back();
   EXPECT_EQ(asked.uuid, uuid1);
   EXPECT_EQ(text_of(asked.attributes), "guest-port=80 host-port=8080 ");
   EXPECT_FALSE(asked.scope.live || asked.scope.config || asked.scope.persistent);
@@ -116,6 +116,38 @@ TEST_F(Add, SaysWhenThePortIsAnother) {
   EXPECT_TRUE(daemon_.controller.asked.back().scope.persistent);
 }
 
+TEST_F(Add, OfABlockedPortSaysThatTheBlockStays) {
+  answer(fake_forward());
+  daemon_.controller.element_of = [](const EditScope& scope) {
+    return std::string(
+        scope.live ? "<forwards><auto enabled='policy'><rule action='block' marked='yes' "
+                     "guest-port='80-81'/><rule action='block' guest-port='90'/></auto></forwards>"
+                   : "<forwards><auto><rule action='block' marked='yes' protocol='udp' "
+                     "guest-port='53'/></auto></forwards>");
+  };
+  const auto said = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words{"add", "web"};
+    words.insert(words.end(), more.begin(), more.end());
+    const ProgramResult result = run(words);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result.err;
+  };
+  const std::string of_80 =
+      "virt-forward: 80-81 stays blocked for what the guest opens by itself (virt-forward unblock "
+      "web 80-81 lifts that); this forward is served all the same\n";
+  EXPECT_EQ(said({"8080:80", "--persistent"}), of_80);
+  EXPECT_EQ(said({"8079-8080:79-80", "--persistent", "--dry-run"}), of_80);
+  EXPECT_EQ(said({"8080:80/udp", "--persistent"}), "");
+  EXPECT_EQ(said({"8080:82", "--persistent"}), "");
+  EXPECT_EQ(said({"8080:90", "--persistent"}), "") << "a rule that somebody wrote";
+  EXPECT_EQ(said({"53/udp", "--config"}),
+            "virt-forward: 53/udp stays blocked for what the guest opens by itself (virt-forward "
+            "unblock web 53/udp lifts that); this forward is served all the same\n"
+            "virt-forward: stored; a free port is bound at the next start of \"web\"\n");
+  EXPECT_EQ(said({"53", "--config"}),
+            "virt-forward: stored; a free port is bound at the next start of \"web\"\n");
+}
+
 TEST_F(Add, ATransientDomainHasNoNextStart) {
   DomainView transient = fake_domain();
   transient.persistent = false;
@@ -157,7 +189,7 @@ TEST_F(Add, EveryOptionIsAnAttribute) {
                                     "--live",
                                     "--config"});
   EXPECT_EQ(result.status, 0) << result.err;
-  ASSERT_EQ(daemon_.controller.asked.size(), 3u);  // behind the metadata of both sides
+  EXPECT_EQ(daemon_.controller.asked.back().forward, "");
   const auto& asked = daemon_.controller.asked.back();
   EXPECT_EQ(text_of(asked.attributes),
             "enabled=no guest-address=10.0.0.7 guest-port=80 host-address=127.0.0.2 host-port=8080 "
@@ -218,8 +250,7 @@ TEST_F(Add, ADryRunOfAStoppedDomainSaysWhatWouldBeStored) {
 TEST_F(Add, TextIsTakenAsItIsInAnyLocale) {
   answer(fake_forward());
   EXPECT_EQ(run({"add", "web", "8080:80", "--label=B\u00fccher"}, {"LC_ALL=C"}).status, 0);
-  ASSERT_EQ(daemon_.controller.asked.size(), 1u);
-  EXPECT_EQ(text_of(daemon_.controller.asked.front().attributes),
+  EXPECT_EQ(text_of(daemon_.controller.asked.back().attributes),
             "guest-port=80 host-port=8080 label=B\u00fccher ");
 }
 
