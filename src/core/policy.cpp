@@ -5,6 +5,22 @@
 #include <algorithm>
 
 namespace vf {
+namespace {
+
+constexpr char not_allowed[] = " is not allowed by this host";
+
+// `wanted`: what to put there, "it".
+Unexpected refused(const Policy& policy, const std::string& what, const std::string& key,
+                   const std::string& wanted = "it") {
+  const bool set = policy.files.contains({"host", key});
+  return Unexpected(ErrorCode::not_allowed,
+                    what + " (" + policy.origin("host", key) + "); to allow it, " +
+                        (set ? "add " + wanted + " there"
+                             : "name " + wanted + " as [host] " + key + " in " + policy.main_file) +
+                        " and reload virt-forwardd, see virt-forward.conf(5)");
+}
+
+}  // namespace
 
 std::string Policy::origin(std::string_view group, std::string_view key) const {
   const auto file = files.find({std::string(group), std::string(key)});
@@ -42,30 +58,25 @@ std::optional<std::string> Policy::place(const std::string& host_socket) const {
 
 Result<void> check(const Policy& policy, const ForwardDefinition& forward) {
   if (forward.host_address && !policy.allows(*forward.host_address))
-    return Unexpected(ErrorCode::not_allowed, "host address " + forward.host_address->text() +
-                                                  " is not allowed by this host (" +
-                                                  policy.origin("host", "addresses") + ")");
+    return refused(policy, "host address " + forward.host_address->text() + not_allowed,
+                   "addresses");
   if (const auto* ports = std::get_if<PortRange>(&forward.host))
     for (std::uint32_t offset = 0; offset < ports->width(); ++offset)
       if (!policy.allows(ports->at(offset)))
-        return Unexpected(ErrorCode::not_allowed, "host port " +
-                                                      std::to_string(ports->at(offset).number()) +
-                                                      " is not allowed by this host (" +
-                                                      policy.origin("host", "ports") + ")");
+        return refused(policy,
+                       "host port " + std::to_string(ports->at(offset).number()) + not_allowed,
+                       "ports");
   if (!policy.allows(forward.transport))
-    return Unexpected(ErrorCode::not_allowed, "transport " + std::string(text(forward.transport)) +
-                                                  " is not allowed by this host (" +
-                                                  policy.origin("host", "transports") + ")");
+    return refused(policy, "transport " + std::string(text(forward.transport)) + not_allowed,
+                   "transports");
   if (!policy.allows(forward.offload))
-    return Unexpected(ErrorCode::not_allowed, "offload " + std::string(text(forward.offload)) +
-                                                  " is not allowed by this host (" +
-                                                  policy.origin("host", "offloads") + ")");
+    return refused(policy, "offload " + std::string(text(forward.offload)) + not_allowed,
+                   "offloads");
   const auto* socket = std::get_if<SocketPath>(&forward.host);
   if (socket && !policy.place(socket->path))
-    return Unexpected(ErrorCode::not_allowed, "host socket " + socket->path +
-                                                  " is in no directory that this host allows (" +
-                                                  policy.origin("host", "socket-directories") +
-                                                  ")");
+    return refused(policy,
+                   "host socket " + socket->path + " is in no directory that this host allows",
+                   "socket-directories", "one");
   return {};
 }
 

@@ -32,8 +32,10 @@ struct Policy {
   std::map<std::string, std::string> ssh_keys;     // name to path
   bool own_ssh_keys = false;  // who names no key uses those of the daemon's own user
 
-  // Which file set a key of a group; for the words of a refusal.
+  // Which file set a key of a group, and where one that none has set can be; for the words of a
+  // refusal.
   std::map<std::pair<std::string, std::string>, std::string> files;
+  std::string main_file = "virt-forward.conf";
   // "[host] ports in /etc/virt-forward/virt-forward.conf", "[host] ports, by default".
   std::string origin(std::string_view group, std::string_view key) const;
 

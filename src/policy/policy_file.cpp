@@ -188,6 +188,7 @@ void take_file(const std::string& path, LoadedPolicy& loaded) {
 
 LoadedPolicy load_policy(const std::string& directory, Policy defaults) {
   LoadedPolicy loaded{.policy = std::move(defaults), .problems = {}};
+  loaded.policy.main_file = directory + "/virt-forward.conf";
   for (const std::string& path : policy_files(directory, loaded))
     take_file(path, loaded);
   return loaded;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/definition_xml.h"
 #include "glib/ref.h"
 
 namespace vf {
@@ -34,6 +35,29 @@ TEST_F(PolicyFile, NoFileIsTheDefault) {
   EXPECT_TRUE(loaded.policy.allows(*Port::from(65535)));
   EXPECT_FALSE(loaded.policy.allows(*IpAddress::parse("0.0.0.0")));
   EXPECT_TRUE(loaded.policy.allows(IpAddress::loopback6()));
+}
+
+TEST_F(PolicyFile, ARefusalNamesTheSettingAndItsFile) {
+  const auto refusal = [this](const std::vector<std::pair<std::string, std::string>>& attributes) {
+    const auto allowed = check(load().policy, *parse_forward(attributes));
+    return allowed ? std::string() : allowed.error().message;
+  };
+  const std::string file = directory_ / "virt-forward.conf";
+  EXPECT_EQ(refusal({{"guest-port", "80"}, {"host-address", "192.0.2.1"}}),
+            "host address 192.0.2.1 is not allowed by this host ([host] addresses, by default); to "
+            "allow it, name it as [host] addresses in " +
+                file + " and reload virt-forwardd, see virt-forward.conf(5)");
+  EXPECT_EQ(refusal({{"guest-port", "80"}, {"host-socket", "web.sock"}}),
+            "host socket web.sock is in no directory that this host allows ([host] "
+            "socket-directories, by default); to allow it, name one as [host] socket-directories "
+            "in " +
+                file + " and reload virt-forwardd, see virt-forward.conf(5)");
+  write("virt-forward.conf.d/10-a.conf", "[host]\nports = 8000-8999\n");
+  EXPECT_EQ(refusal({{"guest-port", "80"}, {"host-port", "80"}}),
+            "host port 80 is not allowed by this host ([host] ports in " +
+                (directory_ / "virt-forward.conf.d/10-a.conf").string() +
+                "); to allow it, add it there and reload virt-forwardd, see virt-forward.conf(5)");
+  EXPECT_EQ(refusal({{"guest-port", "80"}, {"host-port", "8080"}}), "");
 }
 
 TEST_F(PolicyFile, DropInsReplaceInByteOrder) {
