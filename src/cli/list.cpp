@@ -11,6 +11,7 @@
 #include "cli/table.h"
 #include "cli/verb.h"
 #include "client/json.h"
+#include "doctor/words.h"
 
 namespace vf {
 namespace {
@@ -19,7 +20,29 @@ struct Listed {
   const Daemon* daemon;
   std::string path;
   ForwardView forward;
+  std::string domain_path;
   DomainView domain;
+};
+
+// Of forwards that are only defined, where they would be.
+class HostSides {
+ public:
+  std::string of(const Listed& one) {
+    const ForwardView& forward = one.forward;
+    const bool only_defined =
+        forward.state == ForwardState::inactive || forward.state == ForwardState::disabled;
+    if (!only_defined || !forward.requested_port) return host_side(forward);
+    const auto [metadata, fresh] =
+        read_.try_emplace({one.daemon, one.domain_path, forward.live}, std::nullopt);
+    if (fresh)
+      metadata->second = read_metadata(*one.daemon, one.domain_path,
+                                       {.live = forward.live, .config = !forward.live});
+    const ForwardDefinition* definition = definition_of(forward, metadata->second);
+    return definition ? host_side(forward, *definition) : host_side(forward);
+  }
+
+ private:
+  std::map<std::tuple<const Daemon*, std::string, bool>, SeenMetadata> read_;  // true: live
 };
 
 auto order_of(const Listed& listed) {
@@ -62,6 +85,7 @@ Result<std::vector<Listed>> read(const Daemon& daemon, const std::optional<Chose
     return !chosen || (chosen->contains(&daemon) && chosen->at(&daemon).contains(uuid));
   };
   std::map<std::string, DomainView> domains;
+  std::map<std::string, std::string> paths;
   for (const auto& [path, properties] : inventory->domains) {
     DomainView domain = domain_view(properties);
     if (!is_chosen(domain.uuid)) continue;
@@ -72,14 +96,15 @@ Result<std::vector<Listed>> read(const Daemon& daemon, const std::optional<Chose
       hinted = true;
       say("domain " + quote(domain.name) + " does not run; --all shows what its next start brings");
     }
+    paths.emplace(domain.uuid, path);
     domains.emplace(domain.uuid, std::move(domain));
   }
   std::vector<Listed> listed;
   for (const auto& [path, properties] : inventory->forwards) {
     ForwardView forward = forward_view(properties);
     if (!is_chosen(forward.uuid) || !is_shown(forward, all)) continue;
-    DomainView domain = domains[forward.uuid];
-    listed.push_back({&daemon, path, std::move(forward), std::move(domain)});
+    const std::string uuid = forward.uuid;
+    listed.push_back({&daemon, path, std::move(forward), paths[uuid], domains[uuid]});
   }
   if (chosen && !all && say_what_is_left_out(domains, inventory->forwards, listed)) hinted = true;
   return listed;
@@ -104,6 +129,7 @@ void print_table(const std::vector<Listed>& listed, bool all, bool color) {
   for (const Listed& one : listed)
     holders[one.forward.domain].insert(one.daemon);
 
+  HostSides host_sides;
   Table table({"DOMAIN", "NAME", "URL", "GUEST", "WAY", "STATE"});
   for (const Listed& one : listed) {
     const ForwardView& forward = one.forward;
@@ -112,7 +138,7 @@ void print_table(const std::vector<Listed>& listed, bool all, bool color) {
     const bool differ = all && one.domain.active && one.domain.persistent;
     table.add({{domain},
                {name_words(forward)},
-               {host_side(forward)},
+               {host_sides.of(one)},
                {guest_side(forward)},
                {way(forward)},
                {state_words(forward, differ), state_color(forward)}},

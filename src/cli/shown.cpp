@@ -27,8 +27,18 @@ std::string host_side(const ForwardView& forward) {
   if (!forward.url.empty()) return forward.url;
   if (forward.host_port) return forward_url(forward, "");
   if (!forward.host_socket.empty()) return forward.host_socket;
-  if (forward.requested_port) return ':' + std::to_string(forward.requested_port->number());
   return "-";
+}
+
+std::string host_side(const ForwardView& forward, const ForwardDefinition& definition) {
+  ForwardView served = forward;
+  served.host_port = forward.requested_port;
+  served.host_addresses = {definition.host_address.value_or(IpAddress::loopback4())};
+  if (served.host_port && forward.protocol == Protocol::tcp)
+    served.url = forward_url(served, !definition.scheme.empty() || !forward.guest_port
+                                         ? std::string_view(definition.scheme)
+                                         : usual_scheme(*forward.guest_port));
+  return host_side(served);
 }
 
 std::string guest_side(const ForwardView& forward) {

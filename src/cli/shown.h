@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "core/definition.h"
 #include "core/forward_view.h"
 
 namespace vf {
@@ -13,8 +14,10 @@ namespace vf {
 // A stopped domain, and what only its next start brings, is shown with --all alone.
 bool is_shown(const ForwardView& forward, bool all);
 
-// "http://127.0.0.1:8080", a socket, or ":8080" for a port that is asked for and not bound.
+// "http://127.0.0.1:8080" or a socket; "-" for what is not bound.
 std::string host_side(const ForwardView& forward);
+// The same of one that is not bound, as it will be by its definition where the port is free then.
+std::string host_side(const ForwardView& forward, const ForwardDefinition& definition);
 // "80", "53/udp" or a socket.
 std::string guest_side(const ForwardView& forward);
 // "tcp", "tcp+redirect"; "-" while there is none.

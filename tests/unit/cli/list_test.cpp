@@ -97,7 +97,7 @@ TEST_F(List, AllShowsStoppedDomainsAndDifferences) {
   const std::string some = run({"list"}).out;
   EXPECT_EQ(some.find("900"), std::string::npos) << some;
   const std::string all = run({"list", "--all"}).out;
-  EXPECT_NE(all.find("old     -     :9000                  90     -    inactive               the "
+  EXPECT_NE(all.find("old     -     -                      90     -    inactive               the "
                      "domain is off"),
             std::string::npos)
       << all;
@@ -107,6 +107,64 @@ TEST_F(List, AllShowsStoppedDomainsAndDifferences) {
   const ProgramResult named = run({"list", "old"});
   EXPECT_EQ(named.status, 0);
   EXPECT_NE(named.err.find("\"old\" does not run; --all shows"), std::string::npos) << named.err;
+}
+
+TEST_F(List, WhatIsOnlyDefinedIsShownWhereItWouldBe) {
+  daemon_.model.remove(fake_forward());
+  daemon_.model.add(DomainView{uuid2, "db", {}, false, true, {}});
+  daemon_.controller.element_of = [](const EditScope& scope) {
+    return scope.live ? "<forwards><forward guest-port='80' host-port='8080' enabled='no' "
+                        "host-address='192.0.2.1'/></forwards>"
+                      : "<forwards><forward name='site' guest-port='81-82' host-port='8081-8082' "
+                        "scheme='https'/><forward guest-port='53' host-port='5353' "
+                        "protocol='udp'/><forward guest-port='90'/></forwards>";
+  };
+  const auto defined = [&](const char* id, const char* definition, unsigned guest, unsigned host) {
+    ForwardView view = fake_forward(id, uuid2);
+    view.domain = "db";
+    view.definition = definition;
+    view.guest_port = Port::from(guest);
+    view.requested_port = Port::from(host);
+    view.host_port.reset();
+    view.host_addresses.clear();
+    view.url.clear();
+    view.transport.reset();
+    view.state = ForwardState::inactive;
+    view.live = false;
+    view.config = true;
+    return view;
+  };
+  daemon_.model.add(defined("site#81", "site", 81, 8081));
+  daemon_.model.add(defined("site#82", "site", 82, 8082));
+  ForwardView udp = defined("udp:5353:53", "udp:5353:53", 53, 5353);
+  udp.protocol = Protocol::udp;
+  daemon_.model.add(udp);
+  ForwardView any = defined("tcp:any:90", "tcp:any:90", 90, 0);
+  any.requested_port.reset();
+  daemon_.model.add(any);
+  ForwardView disabled = defined("tcp:192.0.2.1=8080:80", "tcp:192.0.2.1=8080:80", 80, 8080);
+  disabled.domain = "web";
+  disabled.uuid = uuid1;
+  disabled.state = ForwardState::disabled;
+  disabled.live = true;
+  disabled.config = false;
+  daemon_.model.add(disabled);
+  ForwardView busy = disabled;  // another program answers there
+  busy.id = busy.definition = "tcp:8088:88";
+  busy.guest_port = Port::from(88);
+  busy.requested_port = Port::from(8088);
+  busy.state = ForwardState::port_busy;
+  busy.reason = "8088 is taken";
+  daemon_.model.add(busy);
+  EXPECT_EQ(run({"list", "--all"}).out,
+            "DOMAIN  NAME  URL                     GUEST   WAY  STATE\n"
+            "db      -     -                       90      -    inactive\n"
+            "db      -     127.0.0.1:5353          53/udp  -    inactive\n"
+            "db      -     https://127.0.0.1:8081  81      -    inactive\n"
+            "db      -     https://127.0.0.1:8082  82      -    inactive\n"
+            "web     -     http://192.0.2.1:8080   80      -    disabled, live only\n"
+            "web     -     -                       88      -    port-busy, live only  8088 is "
+            "taken\n");
 }
 
 TEST_F(List, SaysWhenOnlyTheNextStartHasForwards) {
