@@ -17,6 +17,9 @@ namespace {
 
 using Attributes = std::vector<std::pair<std::string, std::string>>;
 
+// Editors of other systems begin a file with it; it says nothing.
+constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+
 std::string_view without_leading_space(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t\r\n");
   return begin == std::string_view::npos ? std::string_view() : text.substr(begin);
@@ -134,6 +137,7 @@ std::string spec_text(const ForwardDefinition& forward) {
 
 ForwardFile read_forward_file(std::string_view text) {
   ForwardFile file;
+  if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
   if (text.find('\0') != std::string_view::npos || text.size() > DefinitionLimits::document_bytes) {
     file.errors.emplace_back("it is no text, or longer than " +
                              std::to_string(DefinitionLimits::document_bytes) + " bytes");

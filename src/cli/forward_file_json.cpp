@@ -8,6 +8,10 @@
 
 #include <json-glib/json-glib.h>
 
+#include <algorithm>
+#include <charconv>
+#include <set>
+
 #include "base/printable.h"
 #include "core/definition_xml.h"
 #include "glib/ref.h"
@@ -118,32 +122,80 @@ class Reader {
   ForwardFile& file_;
 };
 
-// json-glib goes as deep into a text as that does, and with it the stack.
-bool too_deep(std::string_view text) {
+// Names that an object has twice: json-glib keeps the last of them, and the reader's eye the first.
+class Doubles {
+ public:
+  Doubles(JsonParser* parser, ForwardFile& file) : file_(file) {
+    g_signal_connect(parser, "object-member", G_CALLBACK(&Doubles::came), this);
+  }
+
+ private:
+  static void came(JsonParser* parser, JsonObject* object, const gchar* name,
+                   gpointer data) noexcept {
+    Doubles& self = *static_cast<Doubles*>(data);
+    if (self.seen_.emplace(object, name).second) return;
+    self.file_.errors.push_back("line " + std::to_string(json_parser_get_current_line(parser)) +
+                                ": \"" + printable(name, 80) +
+                                "\" is twice in one object; leave one of them out");
+  }
+
+  ForwardFile& file_;
+  std::set<std::pair<JsonObject*, std::string>> seen_;
+};
+
+// What is wrong with a number, empty for nothing: json-glib would make another one of it, which may
+// be a port.
+std::string number_error(std::string_view number) {
+  const std::string_view digits = number.substr(number.starts_with('-') ? 1 : 0);
+  if (digits.size() > 1 && digits[0] == '0' && g_ascii_isalnum(digits[1]) &&
+      g_ascii_tolower(digits[1]) != 'e')
+    return printable(number, 80) + " is no number of JSON; those are decimal, without a 0 in front";
+  std::int64_t value = 0;
+  const char* const end = number.data() + number.size();
+  const auto [behind, error] = std::from_chars(number.data(), end, value);
+  if (error == std::errc::result_out_of_range && behind == end)
+    return printable(number, 80) + " is beyond 64 bits; ports are 1-65535";
+  return {};
+}
+
+// What json-glib is not given, empty for nothing: it goes as deep into a text as that does, and
+// with it the stack.
+std::string too_much(std::string_view text) {
   int depth = 0;
+  int line = 1;
   bool quoted = false;
   for (std::size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
+    if (c == '\n') ++line;
     if (quoted && c == '\\')
       ++at;
     else if (c == '"')
       quoted = !quoted;
-    else if (!quoted && (c == '[' || c == '{') && ++depth > most_levels)
-      return true;
-    else if (!quoted && (c == ']' || c == '}'))
+    else if (quoted)
+      continue;
+    else if ((c == '[' || c == '{') && ++depth > most_levels)
+      return "it has more than " + std::to_string(most_levels) + " levels";
+    else if (c == ']' || c == '}')
       --depth;
+    else if (c == '-' || g_ascii_isdigit(c)) {
+      const std::size_t end = std::min(text.find_first_of(" \t\r\n,:]}", at), text.size());
+      const std::string wrong = number_error(text.substr(at, end - at));
+      if (!wrong.empty()) return "line " + std::to_string(line) + ": " + wrong;
+      at = end - 1;
+    }
   }
-  return false;
+  return {};
 }
 
 }  // namespace
 
 void read_json_forwards(std::string_view text, ForwardFile& file) {
-  if (too_deep(text)) {
-    file.errors.emplace_back("it has more than " + std::to_string(most_levels) + " levels");
+  if (std::string wrong = too_much(text); !wrong.empty()) {
+    file.errors.push_back(std::move(wrong));
     return;
   }
   const auto parser = adopt(json_parser_new());
+  Doubles doubles(parser.get(), file);
   GErrorOut error;
   if (!json_parser_load_from_data(parser.get(), text.data(), static_cast<gssize>(text.size()),
                                   error.out())) {
@@ -154,6 +206,7 @@ void read_json_forwards(std::string_view text, ForwardFile& file) {
     file.errors.push_back(printable(message));
     return;
   }
+  if (!file.errors.empty()) return;
   JsonNode* root = json_parser_get_root(parser.get());
   Reader reader(file);
   if (root && JSON_NODE_HOLDS_ARRAY(root))

@@ -172,7 +172,8 @@ HOSTILE = {
     "negative": (b"-1:80\n", "line 1"),
     "beyond": (b"99999999999999999999:80\n65536:80\n80:0\n80-79:1-2\n1-65535:1-65534\n", "line 5"),
     "json-beyond": (b'{"portForwards":[{"hostPort":4294967376,"guestPort":80},{"hostPort":-1,"guestPort":80},'
-                    b'{"hostPort":1e300,"guestPort":80},{"hostPort":99999999999999999999,"guestPort":80}]}', "portForwards[3]"),
+                    b'{"hostPort":1e300,"guestPort":80}]}', "portForwards[2]"),
+    "json-64-bits": (b'{"portForwards":[{"hostPort":-18446744073709551536,"guestPort":80}]}', "line 1: -18446744073709551536 is beyond"),
     "entities": (b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><forwards>&b;</forwards>', ""),
     "external": (b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><forwards><forward name="&a;"/></forwards>', ""),
 }

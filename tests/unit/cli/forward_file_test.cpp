@@ -135,6 +135,63 @@ TEST(ForwardFile, MistakesInJsonAreNamedWithTheirPlace) {
               ElementsAre(HasSubstr("[0]: ")));
 }
 
+TEST(ForwardFile, ANameTwiceInAnObjectIsAMistake) {
+  EXPECT_THAT(read_forward_file("[{\"guest-port\": \"80\",\n\"guest-port\": \"81\"}]").errors,
+              ElementsAre("line 2: \"guest-port\" is twice in one object; leave one of them out"));
+  EXPECT_THAT(read_forward_file(R"({"portForwards": [{"hostPort": 1, "guestPort": 1}],
+        "portForwards": [{"hostPort": 8080, "guestPort": 80, "hostPort": 8081}]})")
+                  .errors,
+              ElementsAre(HasSubstr("line 2: \"hostPort\" is twice"),
+                          HasSubstr("line 2: \"portForwards\" is twice")));
+  EXPECT_THAT(read_forward_file(R"([{"guest-port": "80"}, {"guest-port": "81"}])").errors,
+              IsEmpty());
+}
+
+// As editors of other systems write it.
+TEST(ForwardFile, AByteOrderMarkSaysNothing) {
+  for (const char* text : {"8080:80\n", R"([{"guest-port": "80", "host-port": "8080"}])",
+                           R"({"portForwards": [{"hostPort": 8080, "guestPort": 80}]})",
+                           "<forwards><forward guest-port='80' host-port='8080'/></forwards>"}) {
+    const ForwardFile file = read_forward_file("\xef\xbb\xbf" + std::string(text));
+    EXPECT_THAT(file.errors, IsEmpty()) << text;
+    EXPECT_THAT(identities(file), ElementsAre("tcp:8080:80")) << text;
+  }
+}
+
+TEST(ForwardFile, ANumberThatIsNoPortIsNamedAsItStandsThere) {
+  EXPECT_THAT(read_forward_file(R"({"portForwards": [
+        {"hostPort": -1, "guestPort": 80}, {"hostPort": 80.5, "guestPort": 0}]})")
+                  .errors,
+              ElementsAre("portForwards[0]: hostPort is -1; allowed are 1-65535",
+                          "portForwards[1]: hostPort is 80.5; allowed are 1-65535",
+                          "portForwards[1]: guestPort is 0; allowed are 1-65535"));
+  EXPECT_THAT(
+      read_forward_file(R"([{"guest-port": "-1"}, {"guest-port": "99999999999999999999"}])").errors,
+      ElementsAre(HasSubstr("[0]: guest-port=\"-1\": allowed are 1-65535"),
+                  HasSubstr("[1]: guest-port=\"99999999999999999999\": allowed are 1-65535")));
+}
+
+// json-glib makes -1 of the first two, 1 of the third, port 80 of the fourth, and so on.
+TEST(ForwardFile, NoNumberIsTakenForAnother) {
+  const auto errors = [](const std::string& number) {
+    return read_forward_file("{\"portForwards\": [\n{\"guestPort\": 80, \"hostPort\": " + number +
+                             "}]}")
+        .errors;
+  };
+  for (const std::string number : {"99999999999999999999", "18446744073709551615",
+                                   "-99999999999999999999", "-18446744073709551536"})
+    EXPECT_THAT(errors(number),
+                ElementsAre("line 2: " + number + " is beyond 64 bits; ports are 1-65535"));
+  for (const std::string number : {"0x50", "0100", "080", "-01"})
+    EXPECT_THAT(errors(number),
+                ElementsAre("line 2: " + number +
+                            " is no number of JSON; those are decimal, without a 0 in front"));
+  const ForwardFile others = read_forward_file(
+      R"({"id": "99999999999999999999", "size": 9223372036854775807, "low": -9223372036854775808,
+          "big": 1e30, "exact": 99999999999999999999.5, "zero": [0, 0.5, 0e1], "portForwards": []})");
+  EXPECT_THAT(others.errors, IsEmpty());
+}
+
 TEST(ForwardFile, XmlGivesForwardsAndSaysWhatItLeavesOut) {
   const ForwardFile file =
       read_forward_file("\n<forwards><forward guest-port='80'/><auto enabled='yes'/></forwards>");
