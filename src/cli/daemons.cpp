@@ -43,26 +43,6 @@ Result<Daemon> started_session() {
   return Daemon::connect(session_instance(Wake::yes));
 }
 
-Error none_runs(const std::vector<Instance>& tried) {
-  for (const Instance& instance : tried)
-    if (instance.out_of_reach)
-      return {ErrorCode::not_allowed, instance.title +
-                                          " is for root alone here: there is no message bus by "
-                                          "which others could ask it; use sudo"};
-  std::string message = "no daemon runs";
-  std::string separator = "; start ";
-  for (const Instance& instance : tried) {
-    if (instance.start.empty()) {
-      message += separator + "virt-forwardd: nobody answers as " + instance.title;
-    } else {
-      message += separator + instance.title + " with: " + instance.start;
-      if (instance.uri == "qemu:///system") message += " (as root)";
-    }
-    separator = ", or ";
-  }
-  return {ErrorCode::no_daemon, message};
-}
-
 std::string joined_uris(const std::vector<const Daemon*>& daemons, const std::string& separator,
                         const std::string& before = "") {
   std::string text;

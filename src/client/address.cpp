@@ -2,11 +2,15 @@
 
 #include "client/address.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
+#include "base/fd.h"
 #include "base/printable.h"
+#include "base/unix_address.h"
 #include "client/session_daemon.h"
 #include "glib/ref.h"
 
@@ -29,6 +33,18 @@ std::string unix_address(const std::string& path) {
 void append_socket(Instance& instance, const std::string& path) {
   if (access(path.c_str(), R_OK | W_OK) == 0)
     instance.addresses.push_back({unix_address(path), false});
+}
+
+bool may_exist(const std::string& path) {
+  return access(path.c_str(), F_OK) == 0 || errno == EACCES;
+}
+
+// A bus whose socket is gone, or was left behind by one that is, does not.
+bool may_answer(const std::string& bus) {
+  constexpr std::string_view path_prefix = "unix:path=";
+  if (!bus.starts_with(path_prefix)) return !bus.empty();
+  return somebody_listens(
+      bus.substr(path_prefix.size(), bus.find_first_of(",;") - path_prefix.size()));
 }
 
 std::string quoted(const std::string& argument) {
@@ -98,6 +114,34 @@ Result<std::string> local_uri(std::string_view uri, const std::vector<std::strin
                         printable(ssh_line(destination, there)));
 }
 
+Error none_runs(const std::vector<Instance>& tried) {
+  for (const Instance& instance : tried)
+    if (instance.out_of_reach)
+      return {ErrorCode::not_allowed, instance.title +
+                                          " is for root alone here: no message bus answers, by "
+                                          "which others could ask it; use sudo, or start the bus "
+                                          "(systemctl start dbus.socket)"};
+  std::string message = "no daemon runs";
+  std::string separator = "; start ";
+  for (const Instance& instance : tried) {
+    if (instance.start.empty()) {
+      message += separator + "virt-forwardd: nobody answers as " + instance.title;
+    } else {
+      message += separator + instance.title + " with: " + instance.start;
+      if (instance.uri == "qemu:///system") message += " (as root)";
+    }
+    separator = ", or ";
+  }
+  return {ErrorCode::no_daemon, message};
+}
+
+bool somebody_listens(const std::string& path) {
+  const auto address = UnixAddress::from(path);
+  const Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  return address && probe &&
+         (connect(probe.get(), address->get(), address->length) == 0 || errno == EAGAIN);
+}
+
 Instance system_instance() {
   Instance instance{"the system daemon",
                     std::string(system_uri),
@@ -105,15 +149,12 @@ Instance system_instance() {
                     {}};
   const std::string socket = "/run/virt-forward/bus.sock";
   append_socket(instance, socket);
-  const bool guarded = instance.addresses.empty() && access(socket.c_str(), F_OK) == 0;
+  const bool guarded = instance.addresses.empty() && may_exist(socket);
   GErrorOut error;
   const std::string bus =
       take_string(g_dbus_address_get_for_bus_sync(G_BUS_TYPE_SYSTEM, nullptr, error.out()));
   if (!bus.empty()) instance.addresses.push_back({bus, true});
-  constexpr std::string_view path_prefix = "unix:path=";
-  instance.out_of_reach =
-      guarded && (bus.empty() || (bus.starts_with(path_prefix) &&
-                                  access(bus.c_str() + path_prefix.size(), F_OK) != 0));
+  instance.out_of_reach = guarded && !may_answer(bus);
   return instance;
 }
 

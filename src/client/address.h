@@ -27,9 +27,15 @@ struct Instance {
   std::vector<DaemonAddress> addresses;
   // How long it may take to say its first word: one that is woken has its own questions first.
   std::chrono::seconds patience{3};
-  // Its private socket is there, but not for this user, and there is no bus to ask it by.
+  // Its private socket is there, but not for this user, and no bus answers to ask it by.
   bool out_of_reach = false;
 };
+
+// What is said where none of them answers: how to start one.
+Error none_runs(const std::vector<Instance>& tried);
+
+// Whether a socket's path is more than a file that was left behind.
+bool somebody_listens(const std::string& path);
 
 // A libvirt URI as --connect takes it: local, and the same daemon under all its spellings.
 // InvalidArgument for a URI of another host; `arguments` are those of the command line, for the

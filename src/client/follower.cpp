@@ -67,7 +67,7 @@ class Follower::Thread final : public Watch::Observer {
     if (instance.out_of_reach)
       return wait(FollowState::refused, instance,
                   instance.title +
-                      " is for root alone here: there is no message bus by which "
+                      " is for root alone here: no message bus answers, by which "
                       "others could ask it",
                   failing_interval);
     auto daemon = Daemon::connect(instance);

@@ -6,7 +6,6 @@
 #include <glib.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,7 +21,6 @@
 
 #include "base/fd.h"
 #include "base/printable.h"
-#include "base/unix_address.h"
 #include "client/address.h"
 #include "glib/ref.h"
 
@@ -42,13 +40,6 @@ Unexpected cannot_start(const std::string& why) {
 
 bool exists(const std::string& path) {
   return access(path.c_str(), F_OK) == 0;
-}
-
-bool somebody_listens(const std::string& path) {
-  const auto address = UnixAddress::from(path);
-  const Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  return address && probe &&
-         (connect(probe.get(), address->get(), address->length) == 0 || errno == EAGAIN);
 }
 
 std::string last_line(std::string_view text) {

@@ -72,16 +72,27 @@ def test_whose_the_port_is_without_the_right_to_see_more(served, guest):
 
 
 @causes("daemon", "domains", "polkit", "hook", "policy")
-def test_without_a_bus(daemon):
+@pytest.mark.parametrize("left", ("nothing", "its socket"))
+def test_without_a_bus(daemon, left):
     """Then the daemon is for root alone; and so are here the folder of hooks and the host policy."""
     os.makedirs("/etc/virt-forward/virt-forward.conf.d", exist_ok=True)
     os.chmod("/etc/virt-forward", 0o700)
     with contextlib.suppress(FileNotFoundError):
         os.unlink("/run/dbus/system_bus_socket")  # of an earlier one
+    if left == "its socket":
+        with socket.socket(socket.AF_UNIX) as bus:
+            bus.bind("/run/dbus/system_bus_socket")
+        os.chmod("/run/dbus/system_bus_socket", 0o666)
     os.chmod("/etc/libvirt/hooks", 0o700)
     try:
-        found = {one["id"]: one["severity"] for one in doctor("bob")}
+        said = doctor("bob")
+        found = {one["id"]: one["severity"] for one in said}
         assert found == dict.fromkeys(found, "not-checked"), found
+        assert "no message bus answers" in next(one["message"] for one in said if one["id"] == "daemon")
+        status, _, error = run(programs.CLI, "list", user="bob")
+        assert status == 6 and "systemctl start dbus.socket" in error
     finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink("/run/dbus/system_bus_socket")
         os.chmod("/etc/libvirt/hooks", 0o755)
         os.chmod("/etc/virt-forward", 0o755)
