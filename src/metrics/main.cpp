@@ -35,11 +35,12 @@ int fail(const Error& error) {
 
 int print_once(const MetricsOptions& options) {
   const Reading reading = read_daemon(options.instance());
-  if (!reading.problem.empty()) log_line(reading.problem);
+  if (!reading.failure && !reading.problem.empty()) log_line(reading.problem);
   const std::string text = exposition(reading.snapshot, options.detail, {});
   const bool written =
       std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
-  return written ? 0 : fail(system_error(errno, "write"));
+  if (!written) return fail(system_error(errno, "write"));
+  return reading.failure ? fail(*reading.failure) : 0;
 }
 
 int serve(const MetricsOptions& options) {

@@ -7,13 +7,20 @@
 #include "client/daemon.h"
 
 namespace vf {
+namespace {
+
+Reading not_up(const Instance& instance, const Error& error) {
+  return {{}, error.message.empty() ? none_runs({instance}) : error, error.message};
+}
+
+}  // namespace
 
 Reading read_daemon(const Instance& instance) {
   const auto begun = std::chrono::steady_clock::now();
   const auto daemon = Daemon::connect(instance);
-  if (!daemon) return {{}, daemon.error().message};
+  if (!daemon) return not_up(instance, daemon.error());
   auto objects = daemon->inventory();
-  if (!objects) return {{}, objects.error().message};
+  if (!objects) return not_up(instance, objects.error());
 
   Reading reading;
   Snapshot& snapshot = reading.snapshot;

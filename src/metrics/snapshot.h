@@ -32,11 +32,11 @@ struct Snapshot {
 };
 
 // Waits for the daemon, at most as long as Daemon's calls do. A daemon that is not there is a
-// snapshot that is not up; `problem` then says why, where there is more to say than that, and what
-// is missing of one that is up.
+// snapshot that is not up.
 struct Reading {
   Snapshot snapshot;
-  std::string problem;
+  std::optional<Error> failure;  // why it is not up
+  std::string problem;           // for the journal: what is missing, more than that it is not there
 };
 Reading read_daemon(const Instance& instance);
 

@@ -79,9 +79,10 @@ def wait_metrics(condition, what, deadline=20):
     return wait.until(found, what, deadline)
 
 
-def once(*arguments):
+def once(*arguments, status=0, says=""):
     done = subprocess.run([PROGRAM, "--once", *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
+    assert says in done.stderr
     return Metrics(done.stdout)
 
 
@@ -225,7 +226,7 @@ def test_a_daemon_that_is_down(served):
     served.stop()
     metrics = wait_metrics(lambda m: m("up") == 0, "it is down")
     assert len(metrics.samples) == 1
-    assert len(once().samples) == 1
+    assert len(once(status=7, says="systemctl enable --now virt-forward.target").samples) == 1
     served.start()
     wait_metrics(lambda m: m("up") == 1 and m("libvirt_connected") == 1, "it is up again", 30)
 
@@ -417,5 +418,7 @@ def test_its_own_user_reads_by_the_bus(nothing_left, account, guest, request):
         domain = wait.until(found, "it may see the domain")
         status, _, error = test_bus.call(domain, "Domain.Block", "tcp", "'80'", "@a{sv} {}", user=account)
         assert status != 0 and "NotAllowed" in error
+        status, out, error = test_bus.run(PROGRAM, "--once", user="nobody")
+        assert (status, out.splitlines()[-1]) == (6, "virt_forward_up 0") and "may not" in error
         daemon.stop()
     os.rmdir(os.path.dirname(path))
