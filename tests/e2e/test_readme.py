@@ -215,6 +215,23 @@ def test_the_lines_below_use_it(daemon, guest):
     wait.until(lambda: not serves(8080), "removed by virsh")
 
 
+def test_the_line_for_scripts(daemon, guest):
+    """It waits for a guest that has not booted; without the option it does not, and both is said there."""
+    [line] = re.findall(r"`(port=[^`]*)` is all that a script needs", readme.whole_text())
+    assert line.endswith(" --wait)")
+    guest("web", start=False).start_paused()
+    assert int(run(line.replace(" --wait", "") + "; echo $port"))
+    [forward] = daemon.forwards()
+    assert forward["state"] == "waiting" and not serves(forward["host"]["port"])
+    run("virt-forward remove web 80")
+    with subprocess.Popen(["bash", "-euc", line + "; echo $port"], stdout=subprocess.PIPE, text=True) as script:
+        port = daemon.wait_forward(state="waiting")["host"]["port"]
+        run("virsh resume web")
+        assert int(script.communicate(timeout=120)[0]) == port
+    assert (script.returncode, daemon.forwards()[0]["state"]) == (0, "active")
+    wait.until(lambda: serves(port), "its web server, which no agent tells of, answers")
+
+
 def test_the_xml_for_virt_manager(daemon, guest):
     metadata = ElementTree.fromstring(XML)
     element = ElementTree.tostring(metadata[0], encoding="unicode")

@@ -15,12 +15,16 @@ class Block(NamedTuple):
     text: str
 
 
-def every_block():
+def whole_text():
     text = ""
     for name in FILES:
         with open(f"{TOP}/{name}", encoding="utf-8") as file:
             text += file.read()
-    lines = iter(text.splitlines())
+    return text
+
+
+def every_block():
+    lines = iter(whole_text().splitlines())
     found = []
     heading = ""
     for line in lines:
