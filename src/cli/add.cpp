@@ -5,6 +5,7 @@
 #include <charconv>
 #include <chrono>
 
+#include "base/printable.h"
 #include "cli/added.h"
 #include "cli/daemons.h"
 #include "cli/output.h"
@@ -100,6 +101,14 @@ Result<void> can_wait(const EditFlags& edit, const DomainView& domain) {
                         "for its next start");
 }
 
+// Two words that are the other way round.
+Error with_order_hint(Error error, const std::vector<std::string>& words) {
+  if (words[0].find(':') != std::string::npos && parse_forward_spec(words[0]))
+    error.message += "; the domain comes first, as in: virt-forward add " + quote(words[1]) + ' ' +
+                     printable(words[0]);
+  return error;
+}
+
 // "port 8100 is bound at the next start of "web"", as it is defined.
 std::string next_start_words(const ForwardDefinition& definition, const DomainView& domain) {
   const std::string at = " at the next start of " + quote(domain.name);
@@ -182,7 +191,7 @@ int run_add(const Verb& verb, Call& call) {
   if (const auto over = take_arguments(verb, call, options, positional, 2, 2)) return *over;
 
   const auto spec = parse_forward_spec(positional[1]);
-  if (!spec) return fail(spec.error());
+  if (!spec) return fail(with_order_hint(spec.error(), positional));
   const auto attributes = attributes_of(*spec, given);
   if (!attributes) return fail(attributes.error());
   const auto definition = parse_forward(*attributes);

@@ -51,6 +51,8 @@ Result<std::vector<PortExplanation>> explanations_of(const ShownDomain& shown,
     return explain_port(shown, spec->ports.low(),
                         any ? std::nullopt : std::optional(spec->protocol), holders);
   }
+  const bool number = what.find_first_not_of("0123456789") == std::string::npos;
+  if (!spec && number && !is_name(shown, what)) return Unexpected(spec.error());
   const auto forwards = match_forward(shown.forwards, what);
   if (!forwards) return Unexpected(forwards.error());
   std::vector<PortExplanation> explanations;

@@ -206,6 +206,10 @@ PortExplanation explain_forward(const ShownDomain& shown, const ForwardView& for
               ? copy_command(forward, definition_of(forward, shown.config), Side::live, shown.live)
               : "virsh start " + shell_word(shown.domain.name);
       break;
+    case ForwardState::disabled:
+      explanation.next = "virt-forward enable " + shell_word(shown.domain.name) + ' ' +
+                         shell_word(forward_name(forward)) + (forward.live ? "" : " --config");
+      break;
     default:
       explanation.next = "virt-forward doctor " + shell_word(shown.domain.name);
   }

@@ -313,6 +313,12 @@ TEST_F(Add, UsageErrorsAskNoDaemon) {
   EXPECT_TRUE(daemon_.controller.asked.empty());
 }
 
+TEST_F(Add, TheOtherWayRoundIsNamed) {
+  EXPECT_EQ(run({"add", "8080:80", "web"}).err,
+            "virt-forward: \"web\" is not a guest port; allowed are 1-65535 or a range like "
+            "8000-8009; the domain comes first, as in: virt-forward add \"web\" 8080:80\n");
+}
+
 TEST_F(Add, AnUnknownDomainIsStatusThree) {
   const ProgramResult result = run({"add", "nobody", "8080:80"});
   EXPECT_EQ(result.status, 3);

@@ -190,6 +190,25 @@ TEST_F(Explain, SaysEverythingOfAPort) {
               HasSubstr("next step:  virt-forward allow web 4000/udp\n"));
 }
 
+TEST_F(Explain, ANumberThatIsNoPortIsNamed) {
+  daemon_.model.add(fake_domain());
+  for (const char* number : {"0", "99999"}) {
+    const ProgramResult result = run({"explain", "web", number});
+    EXPECT_EQ(result.status, 2);
+    EXPECT_THAT(result.err, testing::HasSubstr("names no port; allowed are 1-65535"));
+  }
+}
+
+TEST_F(Explain, ADisabledOneIsEnabledNext) {
+  daemon_.model.add(fake_domain());
+  ForwardView forward = fake_forward();
+  forward.state = ForwardState::disabled;
+  forward.reason = "enabled=\"no\"";
+  daemon_.model.add(forward);
+  EXPECT_THAT(run({"explain", "web", "8080"}).out,
+              testing::HasSubstr("next step:  virt-forward enable web tcp:8080:80\n"));
+}
+
 TEST_F(Explain, SaysWhyNobodyKnowsOfAPort) {
   DomainView web = fake_domain();
   web.guest_agent = "no-vsock";
