@@ -355,7 +355,9 @@ void LibvirtHost::Implementation::edit_metadata(const std::string& uuid, Metadat
         if (!result) return done(Unexpected(result.error()));
         // The change is reported before the editor hears that it is done.
         if (epoch == epoch_) report(result->uuid, inventory_.apply(*result));
-        if (!alive.expired()) done({});
+        if (alive.expired()) return;
+        if (epoch == epoch_ && synchronised_) return done({});
+        catch_up([done] { done({}); });
       });
 }
 

@@ -83,8 +83,9 @@ class LibvirtHost {
   // Replaces our element of one domain: reads it, asks `edit` for the new element (empty: remove
   // it), writes, reads back and tries again when another writer came between, a few times. Edits
   // of one domain run one after the other. `edit` runs in the worker: it may not touch the caller.
-  // With both targets each is edited from its own present content.
-  // The change is reported before `done` hears of it; after an error both sides are as they were.
+  // With both targets each is edited from its own present content, and both are written or neither.
+  // The change is reported before `done` hears of it; after an error both sides are as they were,
+  // or its text says which is not.
   // Errors: NoSuchDomain, DomainNotRunning (live asked, not running), NotAllowed, Failed, and
   // whatever `edit` returned. Once the host is destroyed `done` is not called any more.
   using Edit = std::function<Result<std::string>(const std::string& element)>;

@@ -4,6 +4,9 @@
 // agreement; a writer that does not know about it and comes between our reading and our writing
 // wins or loses, but is not mixed up with us: after a write we look whether it is ours that stands,
 // and start over from what is there when it is not.
+//
+// An edit of both sides edits both texts before it writes either. The next start's is written
+// first: nothing follows of it yet, so that it can be put back where the live one is refused.
 
 #include "core/definition.h"
 #include "plugin/domain_reader.h"
@@ -20,6 +23,10 @@ Error metadata_error(unsigned side) {
   if (side == VIR_DOMAIN_AFFECT_LIVE && libvirt_error_number() == VIR_ERR_OPERATION_INVALID)
     error.code = ErrorCode::domain_not_running;
   return error;
+}
+
+Error disturbed() {
+  return {ErrorCode::failed, "another program keeps changing the metadata of this domain"};
 }
 
 Result<std::string> get(virDomainPtr domain, unsigned side) {
@@ -57,6 +64,17 @@ Result<bool> replace(virDomainPtr domain, unsigned side, const std::string& befo
   }
   if (!now) return Unexpected(now.error());
   return same(*now, element);
+}
+
+// Takes an edit of the next start's side back, unless another program's words stand there.
+Result<void> put_back(virDomainPtr domain, const std::string& ours, const std::string& before) {
+  if (ours == before) return {};
+  const Result<std::string> now = get(domain, VIR_DOMAIN_AFFECT_CONFIG);
+  if (!now) return Unexpected(now.error());
+  if (!same(*now, ours)) return {};
+  const Result<bool> stands = replace(domain, VIR_DOMAIN_AFFECT_CONFIG, *now, before);
+  if (!stands) return Unexpected(stands.error());
+  return {};
 }
 
 struct Sides {
@@ -105,26 +123,29 @@ Result<MetadataReading> write_metadata(virConnectPtr connect, const std::string&
     if (!before) return Unexpected(before.error());
     const Result<Sides> after = edited(*before, target, edit);
     if (!after) return Unexpected(after.error());
-    if (target.live) {
-      const Result<bool> stands =
-          replace(domain.get(), VIR_DOMAIN_AFFECT_LIVE, before->live, after->live);
-      if (!stands) return Unexpected(stands.error());
-      if (!*stands) continue;
-    }
     if (target.config) {
       const Result<bool> stands =
           replace(domain.get(), VIR_DOMAIN_AFFECT_CONFIG, before->config, after->config);
+      if (!stands) return Unexpected(stands.error());
+      if (!*stands) continue;
+    }
+    if (target.live) {
+      const Result<bool> stands =
+          replace(domain.get(), VIR_DOMAIN_AFFECT_LIVE, before->live, after->live);
       if (!stands || !*stands) {
-        // Back to where we began: an edit is whole or it is none.
-        if (target.live) (void)set(domain.get(), VIR_DOMAIN_AFFECT_LIVE, before->live).has_value();
-        if (!stands) return Unexpected(stands.error());
+        const Result<void> back =
+            target.config ? put_back(domain.get(), after->config, before->config) : Result<void>();
+        Error error = stands ? disturbed() : stands.error();
+        if (!back)
+          error.message += "; its next start has the change all the same (" + back.error().message +
+                           "): virsh metadata --config shows it";
+        if (!stands || !back) return Unexpected(std::move(error));
         continue;
       }
     }
     return read_metadata(connect, uuid);
   }
-  return Unexpected(ErrorCode::failed,
-                    "another program keeps changing the metadata of this domain");
+  return Unexpected(disturbed());
 }
 
 }  // namespace vf

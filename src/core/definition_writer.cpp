@@ -110,13 +110,9 @@ Result<ChangedForward> with_forward_changed(
     return Unexpected(ErrorCode::no_such_forward,
                       "the metadata has no forward \"" + printable(identity, 160) + '"');
   std::vector<std::pair<std::string, std::string>> result;
-  std::vector<std::pair<std::string, std::string>> undo;
   const RawElement before = raw_element(element);
-  for (const auto& [name, value] : attributes) {
+  for (const auto& [name, value] : attributes)
     if (!value.empty()) result.emplace_back(name, value);
-    const auto had = std::ranges::find(before.attributes, name, &RawAttribute::name);
-    undo.emplace_back(name, had == before.attributes.end() ? std::string() : had->value);
-  }
   for (const RawAttribute& kept : before.attributes) {
     const bool given = std::ranges::any_of(
         attributes, [&](const auto& attribute) { return attribute.first == kept.name; });
@@ -138,7 +134,7 @@ Result<ChangedForward> with_forward_changed(
   }
   auto text = written(root);
   if (!text) return Unexpected(std::move(text).error());
-  return ChangedForward{*std::move(text), *std::move(forward), std::move(undo)};
+  return ChangedForward{*std::move(text), *std::move(forward)};
 }
 
 std::string write_definitions(const Definitions& definitions) {

@@ -66,7 +66,6 @@ Result<std::string> with_forward_removed(std::string_view xml, std::string_view 
 struct ChangedForward {
   std::string xml;
   ForwardDefinition forward;
-  std::vector<std::pair<std::string, std::string>> undo;  // the attributes that change it back
 };
 Result<ChangedForward> with_forward_changed(
     std::string_view xml, std::string_view identity,

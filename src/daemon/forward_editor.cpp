@@ -74,30 +74,13 @@ std::vector<ForwardView> ForwardEditor::views_of(const std::string& uuid,
   return views;
 }
 
-// Writes each target by itself, live first. What was written is taken over at once, without waiting
-// for libvirt's event.
 void ForwardEditor::write(const std::string& uuid, MetadataTarget target, LibvirtHost::Edit edit,
-                          Written done) {
-  const MetadataTarget now{target.live, target.config && !target.live};
-  auto element = std::make_shared<std::string>();
-  LibvirtHost::Edit remembering = [edit, element](const std::string& before) {
-    auto edited = edit(before);
-    if (edited) *element = *edited;
-    return edited;
-  };
-  libvirt_.edit_metadata(uuid, now, std::move(remembering), [=, this](Result<void> result) {
-    if (!result) return done(result, {});
-    DomainRecord* domain = reconciler_.domain(uuid);
-    if (!domain) return done(no_such_domain(uuid), now);
-    std::function<void()> next = [done, now] { done({}, now); };
-    if (target.live && target.config)
-      next = [this, uuid, edit, done] {
-        write(uuid, {false, true}, edit, [done](Result<void> outcome, MetadataTarget written) {
-          done(std::move(outcome), {true, written.config});
-        });
-      };
-    reconciler_.metadata_written(*domain, now, *element, std::move(next));
-  });
+                          std::function<void(Result<void>)> done) {
+  libvirt_.edit_metadata(uuid, target, std::move(edit),
+                         [this, done = std::move(done)](Result<void> result) {
+                           if (!result) return done(std::move(result));
+                           reconciler_.when_applied([done] { done({}); });
+                         });
 }
 
 void ForwardEditor::when_known(const std::string& uuid, EditScope scope,
@@ -170,19 +153,13 @@ void ForwardEditor::add_now(const std::string& uuid, const ForwardAttributes& at
   const auto edit = [definition = wanted->definition](const std::string& element) {
     return with_forward_added(element, definition);
   };
-  write(
-      uuid, wanted->target, edit,
-      [this, uuid, identity, done = std::move(done)](Result<void> result, MetadataTarget written) {
-        if (result) return done(views_of(uuid, identity));
-        if (DomainRecord* record = reconciler_.domain(uuid))
-          reconciler_.stop_wanting(*record, identity);
-        const auto tell = [done, error = std::move(result).error()] { done(Unexpected(error)); };
-        if (!written.live) return tell();
-        const auto removal = [identity](const std::string& element) {
-          return with_forward_removed(element, identity);
-        };
-        take_back(uuid, removal, tell);
-      });
+  write(uuid, wanted->target, edit,
+        [this, uuid, identity, done = std::move(done)](Result<void> result) {
+          if (result) return done(views_of(uuid, identity));
+          if (DomainRecord* record = reconciler_.domain(uuid))
+            reconciler_.stop_wanting(*record, identity);
+          done(Unexpected(std::move(result).error()));
+        });
 }
 
 void ForwardEditor::change_forward(const std::string& uuid, const std::string& forward,
@@ -205,7 +182,6 @@ void ForwardEditor::change_now(const std::string& uuid, const std::string& forwa
                                                            "\" has no definition of a forward \"" +
                                                            forward + '"'));
   std::string after;
-  ForwardAttributes undo;  // of the live side
   for (const bool live : {false, true}) {
     if (live ? !holding.live : !holding.config) continue;
     const DomainSnapshot& snapshot = domain->snapshot();
@@ -218,30 +194,16 @@ void ForwardEditor::change_now(const std::string& uuid, const std::string& forwa
       if (auto possible = reconciler_.try_change(*domain, *identity, changed->forward); !possible)
         return done(Unexpected(std::move(possible).error()));
     after = changed->forward.identity();
-    undo = changed->undo;
   }
-  const auto changing = [](const std::string& which, const ForwardAttributes& to) {
-    return [which, to](const std::string& element) {
-      auto changed = with_forward_changed(element, which, to);
-      return changed ? Result<std::string>(std::move(changed->xml))
-                     : Result<std::string>(Unexpected(changed.error()));
-    };
+  const auto edit = [identity = *identity, attributes](const std::string& element) {
+    auto changed = with_forward_changed(element, identity, attributes);
+    return changed ? Result<std::string>(std::move(changed->xml))
+                   : Result<std::string>(Unexpected(changed.error()));
   };
-  write(uuid, holding, changing(*identity, attributes),
-        [this, uuid, after, back = changing(after, undo), done = std::move(done)](
-            Result<void> result, MetadataTarget written) {
-          if (result) return done(views_of(uuid, after));
-          const auto tell = [done, error = std::move(result).error()] { done(Unexpected(error)); };
-          if (!written.live) return tell();
-          take_back(uuid, back, tell);
-        });
-}
-
-// The live half of an edit whose other half failed.
-void ForwardEditor::take_back(const std::string& uuid, LibvirtHost::Edit edit,
-                              std::function<void()> done) {
-  write(uuid, {true, false}, std::move(edit),
-        [done = std::move(done)](Result<void>, MetadataTarget) { done(); });
+  write(uuid, holding, edit, [this, uuid, after, done = std::move(done)](Result<void> result) {
+    if (result) return done(views_of(uuid, after));
+    done(Unexpected(std::move(result).error()));
+  });
 }
 
 void ForwardEditor::remove_now(const std::string& uuid, const std::string& forward, EditScope scope,
@@ -275,7 +237,7 @@ void ForwardEditor::remove_now(const std::string& uuid, const std::string& forwa
       [identity = *identity](const std::string& element) {
         return with_forward_removed(element, identity);
       },
-      [this, uuid, done = std::move(done)](Result<void> result, MetadataTarget) {
+      [this, uuid, done = std::move(done)](Result<void> result) {
         // What was to drain and stays is cut when it is removed another day.
         if (DomainRecord* record = reconciler_.domain(uuid); record && !result)
           record->draining.clear();
@@ -378,7 +340,7 @@ void ForwardEditor::edit_automatic(const std::string& uuid, EditScope scope, Lib
     if (after && *after != before) *changed = true;
     return after;
   };
-  write(uuid, *target, noting, [=](Result<void> result, MetadataTarget) {
+  write(uuid, *target, noting, [=](Result<void> result) {
     if (result && !*changed && !nothing.message.empty()) return done(Unexpected(nothing));
     done(std::move(result));
   });

@@ -66,10 +66,9 @@ class ForwardEditor : public Controller {
   // Calls `edit` when it is certain whether the domain runs, where that makes a difference.
   void when_known(const std::string& uuid, EditScope scope, std::function<void()> edit);
   std::vector<ForwardView> views_of(const std::string& uuid, const std::string& identity) const;
-  // `written`: which targets have been written, also where the result is an error.
-  using Written = std::function<void(Result<void> result, MetadataTarget written)>;
-  void write(const std::string& uuid, MetadataTarget target, LibvirtHost::Edit edit, Written done);
-  void take_back(const std::string& uuid, LibvirtHost::Edit edit, std::function<void()> done);
+  // Done when what follows of it is so. Both sides of the target are written or neither.
+  void write(const std::string& uuid, MetadataTarget target, LibvirtHost::Edit edit,
+             std::function<void(Result<void>)> done);
 
   Reconciler& reconciler_;
   ForwardTable& table_;

@@ -83,10 +83,8 @@ class Reconciler : public LibvirtHost::Observer,
   // of a new one: a port that it has itself is no obstacle, nor what it asks for in vain already.
   Result<void> try_change(const DomainRecord& domain, const std::string& identity,
                           const ForwardDefinition& changed);
-  // What an edit has written, ahead of libvirt's event for it. `applied` is called when the relay
-  // has nothing left to do for it.
-  void metadata_written(DomainRecord& domain, MetadataTarget target, const std::string& element,
-                        std::function<void()> applied);
+  // Calls `applied` when the relay has nothing left to do for what has been told until now.
+  void when_applied(std::function<void()> applied);
 
   // LibvirtHost::Observer
   void resynced(const std::vector<DomainSnapshot>& domains) override;

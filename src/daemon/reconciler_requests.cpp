@@ -221,12 +221,7 @@ void Reconciler::stop_wanting(DomainRecord& domain, const std::string& identity)
   reconcile({domain.snapshot().uuid});
 }
 
-void Reconciler::metadata_written(DomainRecord& domain, MetadataTarget target,
-                                  const std::string& element, std::function<void()> applied) {
-  DomainSnapshot snapshot = domain.snapshot();
-  if (target.live) snapshot.live_metadata = element;
-  if (target.config) snapshot.config_metadata = element;
-  domain_changed(snapshot);
+void Reconciler::when_applied(std::function<void()> applied) {
   if (relay_ && relay_->ready())
     relay_->commit(std::move(applied));
   else

@@ -355,8 +355,7 @@ TEST_F(ReconcilerTest, WantingBindsBeforeTheMetadataSaysSo) {
   // News that does not know of it yet does not undo it.
   reconciler.domain_changed(running("web", ""));
   EXPECT_TRUE(ports.is_bound(40000));
-  reconciler.metadata_written(*domain, {true, false}, forwards(R"(<forward guest-port="80"/>)"),
-                              [] {});
+  reconciler.domain_changed(running("web", R"(<forward guest-port="80"/>)"));
   reconciler.domain_changed(running("web", ""));
   EXPECT_FALSE(ports.is_bound(40000));
 }
