@@ -4,6 +4,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
+
 namespace vf {
 namespace {
 
@@ -18,33 +21,37 @@ struct ActionRow {
   const char* deed;
 };
 
+// Who takes an action must be allowed each of its rows.
 constexpr ActionRow action_table[] = {
     {BusAction::read, "org.virtforward1.read", "see forwards"},
     {BusAction::add, "org.virtforward1.add", "add forwards"},
     {BusAction::remove, "org.virtforward1.remove", "remove forwards"},
+    {BusAction::change, "org.virtforward1.add", "change forwards"},
+    {BusAction::change, "org.virtforward1.remove", "change forwards"},
 };
 
-const ActionRow& row_of(BusAction action) {
-  for (const ActionRow& row : action_table)
-    if (row.action == action) return row;
-  return action_table[0];
+const ActionRow* row_of(BusAction action, const ActionRow* from = std::begin(action_table)) {
+  return std::find_if(from, std::end(action_table),
+                      [&](const ActionRow& row) { return row.action == action; });
 }
 
 // One check under way; it frees itself when it is answered.
 struct Check {
   std::shared_ptr<BusCall> call;
-  const ActionRow& row;
+  const ActionRow* row;  // asked for now
   BusAuthority::Answer answer;
   guint32 uid = 0;
 
-  std::string who() const { return "uid " + std::to_string(uid) + " may not " + row.deed + ": "; }
+  std::string who() const { return "uid " + std::to_string(uid) + " may not " + row->deed + ": "; }
   void refuse(const std::string& message) const {
     answer(Unexpected(ErrorCode::not_allowed, message));
   }
 };
 
+void ask_polkit(std::unique_ptr<Check> check);
+
 void polkit_answered(GObject* source, GAsyncResult* result, gpointer data) noexcept {
-  const std::unique_ptr<Check> check(static_cast<Check*>(data));
+  std::unique_ptr<Check> check(static_cast<Check*>(data));
   GErrorOut error;
   const auto reply =
       adopt(g_dbus_connection_call_finish(G_DBUS_CONNECTION(source), result, error.out()));
@@ -57,6 +64,8 @@ void polkit_answered(GObject* source, GAsyncResult* result, gpointer data) noexc
   gboolean challenge = FALSE;
   g_variant_get(reply.get(), "((bba{ss}))", &authorized, &challenge, nullptr);
   if (authorized) {
+    check->row = row_of(check->row->action, check->row + 1);
+    if (check->row != std::end(action_table)) return ask_polkit(std::move(check));
     check->answer({});
     return;
   }
@@ -64,7 +73,7 @@ void polkit_answered(GObject* source, GAsyncResult* result, gpointer data) noexc
       challenge ? "an administrator's password is needed and nobody was asked for it; run it as "
                   "root, or join the group libvirt"
                 : "run it as root, or join the group libvirt";
-  check->refuse(check->who() + advice + " (polkit action " + check->row.id + ")");
+  check->refuse(check->who() + advice + " (polkit action " + check->row->id + ")");
 }
 
 void ask_polkit(std::unique_ptr<Check> check) {
@@ -75,7 +84,7 @@ void ask_polkit(std::unique_ptr<Check> check) {
                         g_variant_new_string(check->call->sender().c_str()));
   GDBusConnection* connection = check->call->connection();
   GVariant* arguments =
-      g_variant_new("((sa{sv})sa{ss}us)", "system-bus-name", &subject, check->row.id, nullptr,
+      g_variant_new("((sa{sv})sa{ss}us)", "system-bus-name", &subject, check->row->id, nullptr,
                     interactive ? allow_user_interaction : 0, "");
   g_dbus_connection_call(connection, "org.freedesktop.PolicyKit1",
                          "/org/freedesktop/PolicyKit1/Authority",

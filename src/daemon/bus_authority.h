@@ -21,7 +21,7 @@
 namespace vf {
 
 // The polkit actions of contrib/polkit/org.virtforward1.policy.
-enum class BusAction { read, add, remove };
+enum class BusAction { read, add, remove, change /* add and remove */ };
 
 class BusAuthority {
  public:

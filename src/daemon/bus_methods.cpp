@@ -118,7 +118,7 @@ const BusMethods::Row* BusMethods::row(const std::string& interface, const std::
       {properties_interface, "Get", BusAction::read, &BusMethods::get_property},
       {properties_interface, "GetAll", BusAction::read, &BusMethods::get_properties},
       {domain_interface, "AddForward", BusAction::add, &BusMethods::add_forward},
-      {domain_interface, "ChangeForward", BusAction::add, &BusMethods::change_forward},
+      {domain_interface, "ChangeForward", BusAction::change, &BusMethods::change_forward},
       {domain_interface, "RemoveForward", BusAction::remove, &BusMethods::remove_forward},
       {domain_interface, "Block", BusAction::remove, &BusMethods::block},
       {domain_interface, "Unblock", BusAction::add, &BusMethods::unblock},

@@ -180,6 +180,29 @@ TEST_F(OnABus, PolkitDecidesPerOperation) {
               HasSubstr("NotAllowed"));
 }
 
+// It takes away what was there, as a removal does.
+TEST_F(OnABus, AChangeNeedsWhatAddingAndWhatRemovingNeed) {
+  ASSERT_EQ(geteuid(), 0u) << "this test becomes another user, so it needs root";
+  FakePolkit polkit(bus.address());
+  serve(BusService::Bus::system);
+  const auto client = connect_bus(bus.address());
+  ASSERT_TRUE(iterate_until([&] { return is_served(client); }));
+  const auto change = [&] {
+    return nobody_calls(domain_path(uuid1), "Domain.ChangeForward",
+                        {"ssh", "{'host-port':'2222'}", "{}"});
+  };
+  polkit.allowed = {"org.virtforward1.read", "org.virtforward1.add"};
+  EXPECT_THAT(change().err, AllOf(HasSubstr("org.virtforward1.Error.NotAllowed"),
+                                  HasSubstr("org.virtforward1.remove")));
+  polkit.allowed = {"org.virtforward1.read", "org.virtforward1.remove"};
+  EXPECT_THAT(change().err, AllOf(HasSubstr("org.virtforward1.Error.NotAllowed"),
+                                  HasSubstr("org.virtforward1.add")));
+  EXPECT_EQ(controller.asked.size(), 0u);
+  polkit.allowed.insert("org.virtforward1.add");
+  EXPECT_EQ(change().status, 0);
+  EXPECT_EQ(controller.asked.size(), 1u);
+}
+
 TEST_F(OnABus, APersonIsAskedOnlyWhereTheCallerCanWait) {
   ASSERT_EQ(geteuid(), 0u) << "this test becomes another user, so it needs root";
   FakePolkit polkit(bus.address());
