@@ -10,6 +10,7 @@ bool is_plain(char32_t point) {
   if (point < 0x20 || (point >= 0x7f && point <= 0x9f)) return false;
   if (point == 0x061c || point == 0x200e || point == 0x200f) return false;
   if (point >= 0x2028 && point <= 0x202e) return false;
+  if ((point & 0xfffe) == 0xfffe || (point >= 0xfdd0 && point <= 0xfdef)) return false;
   return point < 0x2066 || point > 0x2069;
 }
 
@@ -49,7 +50,7 @@ bool is_utf8(std::string_view text) {
 bool is_plain_text(std::string_view text) {
   while (!text.empty()) {
     const auto point = take_code_point(text);
-    if (!point || !is_plain(*point) || (*point & 0xfffe) == 0xfffe) return false;
+    if (!point || !is_plain(*point)) return false;
   }
   return true;
 }

@@ -19,12 +19,12 @@ bool is_utf8(std::string_view text);
 // The number of code points, or nothing when `text` is not UTF-8.
 std::optional<std::size_t> count_characters(std::string_view text);
 
-// False for control characters, line and paragraph separators, and what turns the direction of
-// writing.
+// False for control characters, line and paragraph separators, what turns the direction of writing,
+// and noncharacters: those that remain XML can carry, too.
 bool is_plain(char32_t point);
 
 // True for UTF-8 that can neither end its line nor act on a terminal, and that XML can carry:
-// all of it is_plain() and no noncharacter.
+// all of it is_plain().
 bool is_plain_text(std::string_view text);
 
 }  // namespace vf

@@ -31,6 +31,13 @@ TEST(Printable, BytesThatAreNotUtf8AreSpelled) {
   EXPECT_EQ(printable("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");
 }
 
+TEST(Printable, NoncharactersAreSpelled) {
+  EXPECT_EQ(printable("a\xef\xbf\xbe\xef\xbf\xbf"), "a\\xef\\xbf\\xbe\\xef\\xbf\\xbf");
+  EXPECT_EQ(printable("\xf4\x8f\xbf\xbf"), "\\xf4\\x8f\\xbf\\xbf");
+  EXPECT_EQ(printable("\xef\xb7\x90"), "\\xef\\xb7\\x90");
+  EXPECT_EQ(printable("\xef\xb7\xb0\xef\xbf\xbd"), "\xef\xb7\xb0\xef\xbf\xbd");
+}
+
 TEST(Printable, CutsBetweenCharacters) {
   EXPECT_EQ(printable("abcdef", 6), "abcdef");
   EXPECT_EQ(printable("abcdefg", 6), "abc...");

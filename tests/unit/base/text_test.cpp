@@ -43,9 +43,10 @@ TEST(PlainText, MayBeInAnyScript) {
 }
 
 TEST(PlainText, StaysOnItsLineAndDoesNothing) {
-  for (const char* text : {"\n", "\t", "\r", "\x1b[2J", "\x7f", "\xc2\x85", "\xc2\x9b",
-                           "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xae", "\xe2\x81\xa6",
-                           "\xe2\x80\x8e", "\xd8\x9c", "\xef\xbf\xbe", "\xf0\x9f\xbf\xbf", "\xff"})
+  for (const char* text :
+       {"\n", "\t", "\r", "\x1b[2J", "\x7f", "\xc2\x85", "\xc2\x9b", "\xe2\x80\xa8", "\xe2\x80\xa9",
+        "\xe2\x80\xae", "\xe2\x81\xa6", "\xe2\x80\x8e", "\xd8\x9c", "\xef\xbf\xbe",
+        "\xf0\x9f\xbf\xbf", "\xef\xb7\xaf", "\xff"})
     EXPECT_FALSE(is_plain_text(text));
   EXPECT_FALSE(is_plain_text(std::string_view("\0", 1)));
 }

@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 
+#include "base/printable.h"
 #include "core/auto_rules.h"
 #include "core/definition_xml.h"
 
@@ -164,6 +165,18 @@ constexpr auto asks =
     "    <rule action=\"ask\"/>\n"
     "  </auto>\n"
     "</forwards>";
+
+// A guest's process may be called by what no XML can carry.
+TEST(Allow, OfAProcessByWhateverNameCanBeReadAgain) {
+  for (const char* name :
+       {"\xef\xbf\xbe", "\xef\xbf\xbf", "\xf0\x9f\xbf\xbe", "\xef\xb7\x90", "\x01", "\x0b\x0c\n",
+        "\xc2\x85", "\xed\xa0\x80", "\xff", "*?[\\]<&\"'>"}) {
+    const std::string told = printable(name);
+    const std::string after = allowed(asks, "3000", told);
+    EXPECT_EQ(state_of(after, 3000, told), DetectedState::forwarded) << after;
+    EXPECT_EQ(state_of(after, 3000, "another"), DetectedState::asking) << after;
+  }
+}
 
 TEST(Allow, OfAPortGoesInFront) {
   EXPECT_EQ(state_of(asks, 3000, "node"), DetectedState::asking);
