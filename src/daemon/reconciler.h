@@ -17,6 +17,7 @@
 
 #include "core/allocation.h"
 #include "core/policy.h"
+#include "daemon/agent_story.h"
 #include "daemon/domain_record.h"
 #include "daemon/forward_table.h"
 #include "daemon/guest_watch.h"
@@ -123,6 +124,7 @@ class Reconciler : public LibvirtHost::Observer,
   void guest_changed(const std::string& uuid);
   void judge_guests();
   void plan_judgement();
+  AgentStory& agent_story(const DomainRecord& record);
   void agent_away(const std::string& uuid, const std::string& word, const std::string& reason);
   void agent_lost(const std::string& uuid);
   bool take_from_guess(const DesiredForward& forward);
@@ -186,6 +188,7 @@ class Reconciler : public LibvirtHost::Observer,
   std::map<std::string, HeldForward> unclaimed_;
   GuestWatch guests_{*this};
   std::string agent_directory_;
+  std::map<std::string, AgentStory> agent_stories_;
   std::uint64_t reports_slowed_ = 0;
   std::map<std::string, std::uint64_t> slowed_told_;  // by the relay, of each guest
   std::optional<QemuAgentReader> qemu_agents_;

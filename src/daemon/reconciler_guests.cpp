@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "daemon/journal.h"
 #include "daemon/reconciler.h"
 #include "wire/guest.h"
 
@@ -65,6 +64,10 @@ void Reconciler::watch_agent(DomainRecord& record) {
   const auto agent = agent_of(record.snapshot());
   if (!agent) {
     guests_.forget(uuid);
+    if (const auto story = agent_stories_.find(uuid); story != agent_stories_.end()) {
+      story->second.end();
+      agent_stories_.erase(story);
+    }
     if (relay_ && record.agent() != AgentState::no_device) relay_->close_guest(uuid);
     record.agent_loss.reset();
     return record.set_agent(AgentState::no_device);
@@ -116,8 +119,7 @@ void Reconciler::guest_up(const RelayGuestUp& up) {
   record->set_agent(AgentState::present);
   record->agent_loss.reset();
   watch_qemu_agent(*record);
-  log(LogLevel::info, "the guest's agent answers",
-      {{"domain", record->snapshot().name}, {"agent", up.program}});
+  agent_story(*record).came(up.program);
   reconcile({up.guest});
 }
 
@@ -133,6 +135,11 @@ void Reconciler::guest_down(const RelayGuestDown& down) {
   agent_away(down.guest, word_for(down), in_words(down));
 }
 
+AgentStory& Reconciler::agent_story(const DomainRecord& record) {
+  const DomainSnapshot& domain = record.snapshot();
+  return agent_stories_.try_emplace(domain.uuid, domain.name).first->second;
+}
+
 void Reconciler::agent_away(const std::string& uuid, const std::string& word,
                             const std::string& reason) {
   DomainRecord* const record = domain(uuid);
@@ -144,9 +151,7 @@ void Reconciler::agent_away(const std::string& uuid, const std::string& word,
   }
   // Its forwards stay as they are: the relay lets who connects wait for it.
   auto& loss = record->agent_loss;
-  if (!loss || loss->reason != reason)
-    log(LogLevel::info, "the guest's agent is away",
-        {{"domain", record->snapshot().name}, {"reason", reason}});
+  if (!loss || loss->reason != reason) agent_story(*record).went(reason);
   Source timeout =
       loss ? std::move(loss->timeout) : after(agent_grace, [this, uuid] { agent_lost(uuid); });
   loss = {word, reason, std::move(timeout)};
