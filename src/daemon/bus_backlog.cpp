@@ -3,6 +3,7 @@
 #include "daemon/bus_backlog.h"
 
 #include <atomic>
+#include <set>
 #include <string>
 
 #include "daemon/journal.h"
@@ -16,7 +17,7 @@ constexpr std::size_t message_bytes = 1024;
 }  // namespace
 
 struct BusBacklog::Shared {
-  explicit Shared(std::size_t most) : most_calls(most) {}
+  explicit Shared(const Limits& limits) : most(limits) {}
 
   static GDBusMessage* filter(GDBusConnection* connection, GDBusMessage* message, gboolean incoming,
                               gpointer data) noexcept {
@@ -27,15 +28,34 @@ struct BusBacklog::Shared {
       const bool answer =
           type == G_DBUS_MESSAGE_TYPE_METHOD_RETURN || type == G_DBUS_MESSAGE_TYPE_ERROR;
       if (answer && shared.calls > 0) --shared.calls;
+      if (answer) shared.introspections.erase(g_dbus_message_get_reply_serial(message));
       return message;
     }
-    if (type == G_DBUS_MESSAGE_TYPE_METHOD_CALL &&
-        !(g_dbus_message_get_flags(message) & G_DBUS_MESSAGE_FLAGS_NO_REPLY_EXPECTED) &&
-        ++shared.calls > shared.most_calls)
+    const bool call = type == G_DBUS_MESSAGE_TYPE_METHOD_CALL &&
+                      !(g_dbus_message_get_flags(message) & G_DBUS_MESSAGE_FLAGS_NO_REPLY_EXPECTED);
+    if (call && ++shared.calls > shared.most.calls)
       shared.cut_off(connection, {{"calls", std::to_string(shared.calls)}});
-    if (!shared.cut) return message;
+    if (!shared.cut && !(call && shared.too_much(message))) return message;
+    if (!shared.cut) refuse(connection, message);
     g_object_unref(message);
     return nullptr;
+  }
+
+  bool too_much(GDBusMessage* call) {
+    if (calls > most.pending) return true;
+    if (g_strcmp0(g_dbus_message_get_interface(call), "org.freedesktop.DBus.Introspectable") != 0)
+      return false;
+    if (introspections.size() >= most.introspections) return true;
+    introspections.insert(g_dbus_message_get_serial(call));
+    return false;
+  }
+
+  static void refuse(GDBusConnection* connection, GDBusMessage* call) {
+    const auto error = adopt(g_dbus_message_new_method_error_literal(
+        call, "org.freedesktop.DBus.Error.LimitsExceeded",
+        "too many unanswered calls; wait for their answers"));
+    g_dbus_connection_send_message(connection, error.get(), G_DBUS_SEND_MESSAGE_FLAGS_NONE, nullptr,
+                                   nullptr);
   }
 
   static void forget(gpointer data) noexcept { delete static_cast<std::shared_ptr<Shared>*>(data); }
@@ -50,16 +70,17 @@ struct BusBacklog::Shared {
                         nullptr);
   }
 
-  const std::size_t most_calls;
-  std::size_t calls = 0;            // GDBus's thread only
-  std::atomic<guint32> written{0};  // the serial that last left the queue
+  const Limits most;
+  std::size_t calls = 0;             // GDBus's thread only, as the next
+  std::set<guint32> introspections;  // the serials of calls that wait for an answer
+  std::atomic<guint32> written{0};   // the serial that last left the queue
   std::atomic<bool> cut{false};
 };
 
 BusBacklog::BusBacklog(GDBusConnection* connection, Limits limits)
     : connection_(borrow(connection)),
       most_bytes_(limits.bytes),
-      shared_(std::make_shared<Shared>(limits.calls)),
+      shared_(std::make_shared<Shared>(limits)),
       filter_(g_dbus_connection_add_filter(connection, Shared::filter,
                                            new std::shared_ptr<Shared>(shared_), Shared::forget)) {}
 

@@ -9,6 +9,10 @@
 // past the last one that a filter saw. Its bytes are those that we say for serials of the main
 // thread; GDBus's own answers (Ping, an object that is not there) are bounded as calls whose
 // answers have not left.
+//
+// A peer that reads, and asks faster than it is answered, would fill the main loop: GDBus puts each
+// call there as it comes. So of one peer only so many calls get there unanswered, and of those
+// whose answers list all objects a few; more are refused (LimitsExceeded) by the filter.
 
 #pragma once
 
@@ -24,8 +28,10 @@ namespace vf {
 class BusBacklog {
  public:
   struct Limits {
-    std::size_t bytes = 64 << 20;  // queued and not written
-    std::size_t calls = 8192;      // that have come, and whose answers are not written
+    std::size_t bytes = 64 << 20;    // queued and not written
+    std::size_t calls = 8192;        // that have come, and whose answers are not written
+    std::size_t pending = 2048;      // of those, for the main loop
+    std::size_t introspections = 8;  // of those again
   };
 
   BusBacklog(GDBusConnection* connection, Limits limits);

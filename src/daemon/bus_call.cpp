@@ -17,12 +17,8 @@ constexpr std::size_t message_bytes = 16 * 1024;
 
 }  // namespace
 
-BusCall::BusCall(GDBusMethodInvocation* invocation, BusKind kind, std::shared_ptr<void> ticket,
-                 Answered answered)
-    : invocation_(invocation),
-      kind_(kind),
-      ticket_(std::move(ticket)),
-      answered_(std::move(answered)) {}
+BusCall::BusCall(GDBusMethodInvocation* invocation, BusKind kind, Answered answered)
+    : invocation_(invocation), kind_(kind), answered_(std::move(answered)) {}
 
 BusCall::~BusCall() {
   fail({ErrorCode::failed, "the daemon gave the call up; try again when it runs"});

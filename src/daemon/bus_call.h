@@ -20,13 +20,15 @@ class BusCall {
  public:
   using Answered = std::function<void(GDBusConnection*, std::size_t bytes)>;
 
-  // Takes the reference over, as a GDBusInterfaceMethodCallFunc is given it. `ticket` is let go
-  // with the call. `answered` is told when an answer or error has been sent.
-  BusCall(GDBusMethodInvocation* invocation, BusKind kind, std::shared_ptr<void> ticket,
-          Answered answered = {});
+  // Takes the reference over, as a GDBusInterfaceMethodCallFunc is given it. `answered` is told
+  // when an answer or error has been sent.
+  BusCall(GDBusMethodInvocation* invocation, BusKind kind, Answered answered = {});
   ~BusCall();
   BusCall(const BusCall&) = delete;
   BusCall& operator=(const BusCall&) = delete;
+
+  // It is let go with the call.
+  void hold(std::shared_ptr<void> ticket) { ticket_ = std::move(ticket); }
 
   BusKind kind() const { return kind_; }
   GDBusConnection* connection() const;

@@ -38,9 +38,18 @@ struct BusObjects::Link {
 };
 
 struct BusObjects::Count {
-  std::map<std::pair<GDBusConnection*, std::string>, std::size_t> of_one;
+  std::map<BusTurns::Caller, std::size_t> of_one;
   std::size_t all = 0;
 };
+
+namespace {
+
+void refuse(BusCall& call) {
+  call.fail("org.freedesktop.DBus.Error.LimitsExceeded",
+            "too many unanswered calls; wait for their answers");
+}
+
+}  // namespace
 
 // GDBus's callbacks: user data is the Link.
 
@@ -87,6 +96,7 @@ BusObjects::BusObjects(Model& model, Controller& controller, Limits limits)
       announcer_(model, [this](const char* path, const char* interface, const char* signal,
                                const Ref<GVariant>& body) { emit(path, interface, signal, body); }),
       methods_(model, controller, [this] { announcer_.flush(); }),
+      turns_(limits.waiting_of_one),
       count_(std::make_shared<Count>()),
       self_(std::make_shared<BusObjects*>(this)) {}
 
@@ -117,19 +127,20 @@ Result<void> BusObjects::attach(GDBusConnection* connection, BusKind kind) {
 }
 
 void BusObjects::detach(GDBusConnection* connection) {
+  if (const auto link = find(connection); link != links_.end() && link->cut())
+    turns_.forget(connection);
   links_.remove_if([&](const Link& link) { return link.connection.get() == connection; });
   announcer_.listen(!links_.empty());
 }
 
-std::shared_ptr<void> BusObjects::ticket(const Link& link, const std::string& sender) {
-  auto key = std::pair(link.connection.get(), sender);
-  const auto known = count_->of_one.find(key);
+std::shared_ptr<void> BusObjects::ticket(const BusTurns::Caller& caller) {
+  const auto known = count_->of_one.find(caller);
   if (known != count_->of_one.end() && known->second >= limits_.calls_of_one) return nullptr;
   if (count_->all >= limits_.calls) return nullptr;
-  ++count_->of_one[key];
+  ++count_->of_one[caller];
   ++count_->all;
-  return {count_.get(), [count = count_, key = std::move(key)](Count*) {
-            const auto found = count->of_one.find(key);
+  return {count_.get(), [count = count_, caller](Count*) {
+            const auto found = count->of_one.find(caller);
             if (--found->second == 0) count->of_one.erase(found);
             --count->all;
           }};
@@ -140,17 +151,22 @@ void BusObjects::handle(Link& link, GDBusMethodInvocation* invocation) {
     g_object_unref(invocation);
     return;
   }
-  const gchar* sender = g_dbus_method_invocation_get_sender(invocation);
-  auto held = ticket(link, sender && link.kind != BusKind::peer ? sender : "");
-  const bool held_any = held != nullptr;
   auto answered = [self = std::weak_ptr(self_)](GDBusConnection* connection, std::size_t bytes) {
     if (const auto alive = self.lock()) (*alive)->answered(connection, bytes);
   };
-  const auto call =
-      std::make_shared<BusCall>(invocation, link.kind, std::move(held), std::move(answered));
-  if (!held_any) {
-    call->fail("org.freedesktop.DBus.Error.LimitsExceeded",
-               "too many unanswered calls; wait for their answers");
+  const auto call = std::make_shared<BusCall>(invocation, link.kind, std::move(answered));
+  if (!turns_.add({link.connection.get(), call->sender()}, [this, call] { take_up(call); }))
+    refuse(*call);
+}
+
+void BusObjects::take_up(const std::shared_ptr<BusCall>& call) {
+  const auto link = find(call->connection());
+  const bool gone = link == links_.end();
+  if (!gone && link->cut()) return;
+  if (auto held = ticket({call->connection(), call->sender()})) {
+    call->hold(std::move(held));
+  } else {
+    refuse(*call);
     return;
   }
   const auto action = BusMethods::action(call->interface(), call->method());
@@ -158,6 +174,8 @@ void BusObjects::handle(Link& link, GDBusMethodInvocation* invocation) {
     call->fail("org.freedesktop.DBus.Error.UnknownMethod", "no method " + call->method());
     return;
   }
+  // An edit does not need somebody who waits for its answer.
+  if (gone && *action == BusAction::read) return;
   authority_.check(call, *action, [call, self = std::weak_ptr(self_)](Result<void> allowed) {
     const auto alive = self.lock();
     if (!alive) return;

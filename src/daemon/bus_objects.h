@@ -24,16 +24,18 @@
 #include "daemon/bus_authority.h"
 #include "daemon/bus_backlog.h"
 #include "daemon/bus_methods.h"
+#include "daemon/bus_turns.h"
 
 namespace vf {
 
 class BusObjects {
  public:
   struct Limits {
-    std::size_t calls_of_one = 64;  // unanswered, of one sender on one connection
-    std::size_t calls = 512;        // unanswered, of all
-    std::size_t readers = 256;      // of one system bus
-    BusBacklog::Limits backlog;     // of a peer
+    std::size_t waiting_of_one = 1024;  // for their turn, of one sender on one connection
+    std::size_t calls_of_one = 64;      // taken up and unanswered, of one of them
+    std::size_t calls = 512;            // taken up and unanswered, of all
+    std::size_t readers = 256;          // of one system bus
+    BusBacklog::Limits backlog;         // of a peer
   };
 
   // Both outlive it.
@@ -53,7 +55,8 @@ class BusObjects {
   static const GDBusSubtreeVTable subtree_vtable;
 
   void handle(Link& link, GDBusMethodInvocation* invocation);
-  std::shared_ptr<void> ticket(const Link& link, const std::string& sender);
+  void take_up(const std::shared_ptr<BusCall>& call);
+  std::shared_ptr<void> ticket(const BusTurns::Caller& caller);
   std::list<Link>::iterator find(GDBusConnection* connection);
   bool add_reader(GDBusConnection* connection, const std::string& sender);
   void answered(GDBusConnection* connection, std::size_t bytes);
@@ -65,6 +68,7 @@ class BusObjects {
   BusAuthority authority_;
   BusAnnouncer announcer_;
   BusMethods methods_;
+  BusTurns turns_;
   std::list<Link> links_;
   // Unanswered calls by connection and sender; shared with the tickets, which may outlive us.
   struct Count;
