@@ -19,6 +19,7 @@
 #include "client/json.h"
 #include "core/definition_attributes.h"
 #include "core/definition_xml.h"
+#include "core/forward_entry.h"
 #include "glib/object_path.h"
 
 namespace vf {
@@ -95,24 +96,13 @@ Result<std::vector<std::string>> known_already(const FoundDomain& found, Target 
   return errors;
 }
 
-void take_back(const FoundDomain& found, const std::vector<std::string>& identities,
-               const EditFlags& edit) {
-  bool all = true;
-  for (auto identity = identities.rbegin(); identity != identities.rend(); ++identity) {
-    const auto removed = found.daemon->remove_forward(found.path, *identity, edit);
-    if (removed) continue;
-    all = false;
-    say(quote(*identity) + " was added and stays: " + removed.error().message);
-  }
-  if (all) say("nothing was added");
-}
-
 std::vector<CountedForward> views_of(const FoundDomain& found,
-                                     const std::vector<AddedForward>& added) {
+                                     const std::vector<std::vector<AddedForward>>& added) {
   std::vector<CountedForward> forwards;
-  for (const AddedForward& one : added)
-    if (const auto properties = found.daemon->properties(one.path, forward_interface))
-      forwards.push_back({forward_view(*properties), std::nullopt});
+  for (const std::vector<AddedForward>& some : added)
+    for (const AddedForward& one : some)
+      if (const auto properties = found.daemon->properties(one.path, forward_interface))
+        forwards.push_back({forward_view(*properties), std::nullopt});
   return forwards;
 }
 
@@ -136,29 +126,17 @@ void show(const std::vector<CountedForward>& forwards, const Call& call) {
   print(table.render(color_wanted(call.globals.color), stdout_is_terminal()));
 }
 
-int add_all(const FoundDomain& found, const ForwardFile& file, const EditFlags& edit,
-            const Call& call) {
-  std::vector<std::string> identities;
-  std::vector<AddedForward> added;
-  for (const FiledForward& forward : file.forwards) {
-    const auto some =
-        found.daemon->add_forward(found.path, attributes_of(forward.definition), edit);
-    if (!some) {
-      Error error = with_scope_hint(some.error(), found.domain);
-      error.message = forward.place + ": " + error.message;
-      const int status = fail(error);
-      take_back(found, identities, edit);
-      return status;
-    }
-    identities.push_back(forward.definition.identity());
-    added.insert(added.end(), some->begin(), some->end());
-  }
-  const auto forwards = views_of(found, added);
-  show(forwards, call);
-  const bool lasts = std::all_of(forwards.begin(), forwards.end(),
-                                 [](const auto& forward) { return forward.forward.config; });
-  if (!lasts) say_if_passing(found.domain, edit, "gone");
-  return 0;
+// What it said, with the place in the file of what it is about; the exit status.
+int fail_of(const ForwardFile& file, const FoundDomain& found, const Error& told) {
+  Error error = with_scope_hint(told, found.domain);
+  const auto entry = take_entry(error);
+  if (entry && *entry < file.forwards.size())
+    error.message = file.forwards[*entry].place + ": " + error.message;
+  const int status = fail(error);
+  // The others say themselves what is so.
+  if (error.code != ErrorCode::failed && error.code != ErrorCode::no_daemon)
+    say("nothing was added");
+  return status;
 }
 
 int run_import(const Verb& verb, Call& call) {
@@ -192,9 +170,22 @@ int run_import(const Verb& verb, Call& call) {
     if (call.globals.json) print(json_forwards({}));
     return 0;
   }
-  if (!dry_run) return add_all(*found, file, edit, call);
   const auto definitions = definitions_of(file);
-  print(call.globals.json ? json_definitions(definitions) : list_text(definitions));
+  std::vector<std::vector<std::pair<std::string, std::string>>> attributes;
+  for (const ForwardDefinition& definition : definitions)
+    attributes.push_back(attributes_of(definition));
+  edit.dry_run = dry_run;
+  const auto added = found->daemon->add_forwards(found->path, attributes, edit);
+  if (!added) return fail_of(file, *found, added.error());
+  if (dry_run) {
+    print(call.globals.json ? json_definitions(definitions) : list_text(definitions));
+    return 0;
+  }
+  const auto forwards = views_of(*found, *added);
+  show(forwards, call);
+  const bool lasts = std::all_of(forwards.begin(), forwards.end(),
+                                 [](const auto& forward) { return forward.forward.config; });
+  if (!lasts) say_if_passing(found->domain, edit, "gone");
   return 0;
 }
 

@@ -146,18 +146,22 @@ GVariant* attributes_variant(const std::vector<std::pair<std::string, std::strin
   return g_variant_builder_end(&builder);
 }
 
-// Of AddForward and ChangeForward.
-std::vector<AddedForward> forwards_of(GVariant* reply) {
+// Of an a(oqq).
+std::vector<AddedForward> forwards_in(GVariant* list) {
   std::vector<AddedForward> added;
-  GVariantIter* iterator = nullptr;
-  g_variant_get(reply, "(a(oqq))", &iterator);
+  GVariantIter iterator;
+  g_variant_iter_init(&iterator, list);
   const gchar* path = nullptr;
   guint16 host_port = 0;
   guint16 requested_port = 0;
-  while (g_variant_iter_next(iterator, "(&oqq)", &path, &host_port, &requested_port))
+  while (g_variant_iter_next(&iterator, "(&oqq)", &path, &host_port, &requested_port))
     added.push_back({path, Port::from(host_port), Port::from(requested_port)});
-  g_variant_iter_free(iterator);
   return added;
+}
+
+// Of AddForward and ChangeForward.
+std::vector<AddedForward> forwards_of(GVariant* reply) {
+  return forwards_in(adopt(g_variant_get_child_value(reply, 0)).get());
 }
 
 }  // namespace
@@ -292,6 +296,25 @@ Result<std::vector<AddedForward>> Daemon::add_forward(
       "(a(oqq))", editing_timeout);
   if (!reply) return Unexpected(reply.error());
   return forwards_of(reply->get());
+}
+
+Result<std::vector<std::vector<AddedForward>>> Daemon::add_forwards(
+    const std::string& domain_path,
+    const std::vector<std::vector<std::pair<std::string, std::string>>>& forwards,
+    const EditFlags& options) const {
+  GVariantBuilder list;
+  g_variant_builder_init(&list, G_VARIANT_TYPE("aa{ss}"));
+  for (const auto& attributes : forwards)
+    g_variant_builder_add_value(&list, attributes_variant(attributes));
+  auto reply = call(domain_path, domain_interface, "AddForwards",
+                    g_variant_new("(aa{ss}@a{sv})", &list, options_variant(options)), "(aa(oqq))",
+                    editing_timeout);
+  if (!reply) return Unexpected(reply.error());
+  const auto each = adopt(g_variant_get_child_value(reply->get(), 0));
+  std::vector<std::vector<AddedForward>> added;
+  for (gsize entry = 0; entry < g_variant_n_children(each.get()); ++entry)
+    added.push_back(forwards_in(adopt(g_variant_get_child_value(each.get(), entry)).get()));
+  return added;
 }
 
 Result<std::vector<AddedForward>> Daemon::change_forward(

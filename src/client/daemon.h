@@ -39,7 +39,7 @@ struct EditFlags {
   bool dry_run = false;  // addition: only answer what it would do
 };
 
-// A forward that AddForward made.
+// A forward that AddForward or AddForwards made.
 struct AddedForward {
   std::string path;
   std::optional<Port> host_port;  // absent: the domain does not run, or a socket
@@ -82,6 +82,12 @@ class Daemon {
   Result<std::vector<AddedForward>> add_forward(
       const std::string& domain_path,
       const std::vector<std::pair<std::string, std::string>>& attributes,
+      const EditFlags& options) const;
+  // All of them or none: for each what came of it. An error that is about one of them says so
+  // (of_entry()).
+  Result<std::vector<std::vector<AddedForward>>> add_forwards(
+      const std::string& domain_path,
+      const std::vector<std::vector<std::pair<std::string, std::string>>>& forwards,
       const EditFlags& options) const;
   // An empty value takes the attribute away.
   Result<std::vector<AddedForward>> change_forward(

@@ -3,11 +3,13 @@
 #include <libxml/tree.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/printable.h"
 #include "core/definition_reader.h"
 #include "core/definition_schema.h"
 #include "core/definition_xml.h"
+#include "core/forward_entry.h"
 #include "core/metadata_edit.h"
 #include "core/xml_document.h"
 
@@ -34,6 +36,24 @@ xmlNode* new_forward(xmlNode* root, const ForwardDefinition& forward) {
   return element;
 }
 
+// Behind `last`, or first where that is null. The element.
+xmlNode* insert_forward(xmlNode* root, xmlNode* last, xmlNode* element) {
+  xmlNode* space = last ? last->prev : root->children;
+  if (!root->children) {
+    // Laid out as virDomainGetMetadata does.
+    xmlAddChild(root, xmlNewDocText(root->doc, xml_text("\n  ")));
+    xmlAddChild(root, element);
+    xmlAddChild(root, xmlNewDocText(root->doc, xml_text("\n")));
+    return element;
+  }
+  if (last)
+    xmlAddNextSibling(last, element);
+  else
+    xmlAddPrevSibling(root->children, element);
+  if (is_blank(space)) xmlAddPrevSibling(element, xmlDocCopyNode(space, root->doc, 1));
+  return element;
+}
+
 xmlNode* new_child(xmlNode* parent, const char* name) {
   xmlNode* child = xmlNewDocNode(parent->doc, nullptr, xml_text(name), nullptr);
   if (!child) std::abort();
@@ -42,36 +62,39 @@ xmlNode* new_child(xmlNode* parent, const char* name) {
 
 }  // namespace
 
-Result<std::string> with_forward_added(std::string_view xml, const ForwardDefinition& forward) {
+Result<std::string> with_forwards_added(std::string_view xml,
+                                        const std::vector<ForwardDefinition>& forwards) {
   auto document = editable(xml);
   if (!document) return Unexpected(std::move(document).error());
   xmlNode* root = document->root();
 
-  const std::string identity = forward.identity();
   xmlNode* last = nullptr;
+  std::size_t count = forwards.size();
+  std::map<std::string, const xmlNode*> there;
   for (xmlNode* child = root->children; child; child = child->next) {
     if (!is_forward(child)) continue;
     last = child;
-    if (identity_of(child) != identity) continue;
-    const int line = document->line(child);
-    return Unexpected(ErrorCode::invalid_argument,
-                      "there is a forward \"" + printable(identity, 160) + "\" already, in line " +
-                          std::to_string(line) + " of the metadata");
+    ++count;
+    there.emplace(identity_of(child), child);
   }
-
-  xmlNode* element = new_forward(root, forward);
-  xmlNode* space = last ? last->prev : root->children;
-  if (!root->children) {
-    // Laid out as virDomainGetMetadata does.
-    xmlAddChild(root, xmlNewDocText(root->doc, xml_text("\n  ")));
-    xmlAddChild(root, element);
-    xmlAddChild(root, xmlNewDocText(root->doc, xml_text("\n")));
-  } else if (last) {
-    xmlAddNextSibling(last, element);
-    if (is_blank(space)) xmlAddPrevSibling(element, xmlDocCopyNode(space, root->doc, 1));
-  } else {
-    xmlAddPrevSibling(root->children, element);
-    if (is_blank(space)) xmlAddPrevSibling(element, xmlDocCopyNode(space, root->doc, 1));
+  if (count > DefinitionLimits::forwards)
+    return Unexpected(ErrorCode::invalid_argument, "the metadata would have " +
+                                                       std::to_string(count) +
+                                                       " forwards; allowed are at most " +
+                                                       std::to_string(DefinitionLimits::forwards));
+  for (std::size_t entry = 0; entry < forwards.size(); ++entry) {
+    const std::string identity = forwards[entry].identity();
+    if (const auto [known, is_new] = there.emplace(identity, nullptr); !is_new) {
+      const std::string where =
+          known->second
+              ? ", in line " + std::to_string(document->line(known->second)) + " of the metadata"
+              : ", among these";
+      return Unexpected(
+          of_entry({ErrorCode::invalid_argument,
+                    "there is a forward \"" + printable(identity, 160) + "\" already" + where},
+                   entry));
+    }
+    last = insert_forward(root, last, new_forward(root, forwards[entry]));
   }
   return written(root);
 }

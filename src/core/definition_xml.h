@@ -54,8 +54,10 @@ Result<ForwardDefinition> parse_forward(
 // Edits keep what other tools wrote: unknown content, order, comments inside, foreign attributes.
 // `xml` may be empty (a new element is made). The result has neither prefix nor namespace for what
 // is ours, as virDomainSetMetadata (with "vf" as the key) wants it. InvalidArgument when `xml`
-// cannot be parsed at all, and for an identity that a forward of it has already, right or wrong.
-Result<std::string> with_forward_added(std::string_view xml, const ForwardDefinition& forward);
+// cannot be parsed at all, for an identity that a forward of it or an earlier one of `forwards` has
+// already, right or wrong (of_entry()), and for more forwards than a document may have.
+Result<std::string> with_forwards_added(std::string_view xml,
+                                        const std::vector<ForwardDefinition>& forwards);
 // Removes every forward of that identity. An empty text when nothing is left: the element itself
 // can go. NoSuchForward when no forward has that identity.
 Result<std::string> with_forward_removed(std::string_view xml, std::string_view identity);

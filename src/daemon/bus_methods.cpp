@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/printable.h"
+#include "core/forward_entry.h"
 #include "daemon/bus_properties.h"
 #include "daemon/memory.h"
 #include "glib/object_path.h"
@@ -66,39 +67,6 @@ const DomainView* find(const std::vector<DomainView>& domains, const std::string
   return found == domains.end() ? nullptr : &*found;
 }
 
-// Floating. What is unknown is left out.
-using Figures = std::initializer_list<std::pair<const char*, std::optional<std::uint64_t>>>;
-GVariant* figures_variant(Figures figures) {
-  GVariantBuilder known;
-  g_variant_builder_init(&known, G_VARIANT_TYPE("a{st}"));
-  for (const auto& [name, value] : figures)
-    if (value) g_variant_builder_add(&known, "{st}", name, *value);
-  return g_variant_builder_end(&known);
-}
-
-GVariant* counters_variant(const ForwardCounters& counters) {
-  return figures_variant({{"connections", counters.connections},
-                          {"bytes-in", counters.bytes_in},
-                          {"bytes-out", counters.bytes_out},
-                          {"accepted", counters.accepted},
-                          {"failures", counters.failures}});
-}
-
-// Floating.
-GVariant* lanes_variant(const std::vector<LaneStatistics>& lanes) {
-  GVariantBuilder list;
-  g_variant_builder_init(&list, G_VARIANT_TYPE("a(stta(tt))"));
-  for (const LaneStatistics& lane : lanes) {
-    GVariantBuilder within;
-    g_variant_builder_init(&within, G_VARIANT_TYPE("a(tt)"));
-    for (const auto& [bound, rounds] : lane.within)
-      g_variant_builder_add(&within, "(tt)", bound, rounds);
-    g_variant_builder_add(&list, "(stta(tt))", lane.lane.c_str(), lane.rounds, lane.microseconds,
-                          &within);
-  }
-  return g_variant_builder_end(&list);
-}
-
 }  // namespace
 
 struct BusMethods::Row {
@@ -118,6 +86,7 @@ const BusMethods::Row* BusMethods::row(const std::string& interface, const std::
       {properties_interface, "Get", BusAction::read, &BusMethods::get_property},
       {properties_interface, "GetAll", BusAction::read, &BusMethods::get_properties},
       {domain_interface, "AddForward", BusAction::add, &BusMethods::add_forward},
+      {domain_interface, "AddForwards", BusAction::add, &BusMethods::add_forwards},
       {domain_interface, "ChangeForward", BusAction::change, &BusMethods::change_forward},
       {domain_interface, "RemoveForward", BusAction::remove, &BusMethods::remove_forward},
       {domain_interface, "Block", BusAction::remove, &BusMethods::block},
@@ -265,22 +234,49 @@ void BusMethods::get_properties(const Call& call) {
 }
 
 void BusMethods::add_forward(const Call& call) {
+  const auto attributes = adopt(g_variant_get_child_value(call->parameters(), 0));
+  auto parsed = parse_attributes(attributes.get());
+  add(call,
+      parsed ? Result(std::vector<ForwardAttributes>{*std::move(parsed)})
+             : Unexpected(parsed.error()),
+      [answer = forwards_answer_of(call)](Result<Controller::Added> added) {
+        if (added) return answer(std::move(added->front()));
+        Error error = std::move(added).error();
+        take_entry(error);
+        answer(Unexpected(std::move(error)));
+      });
+}
+
+void BusMethods::add_forwards(const Call& call) {
+  const auto forwards = adopt(g_variant_get_child_value(call->parameters(), 0));
+  add(call, parse_forwards(forwards.get()),
+      [this, call, self = std::weak_ptr(self_)](Result<Controller::Added> added) {
+        if (!self.expired()) before_answer_();
+        if (!added) {
+          call->fail(added.error());
+          return;
+        }
+        GVariantBuilder list;
+        g_variant_builder_init(&list, G_VARIANT_TYPE("aa(oqq)"));
+        for (const std::vector<ForwardView>& forward : *added)
+          g_variant_builder_add_value(&list, added_variant(forward));
+        call->answer(g_variant_new("(aa(oqq))", &list));
+      });
+}
+
+void BusMethods::add(const Call& call, Result<std::vector<ForwardAttributes>> forwards,
+                     std::function<void(Result<Controller::Added>)> done) {
   const DomainView* domain = domain_of(call);
   if (!domain) return;
-  const auto attributes = adopt(g_variant_get_child_value(call->parameters(), 0));
   const auto given = adopt(g_variant_get_child_value(call->parameters(), 1));
   const auto options = parse_edit_options(given.get(), OwnOption::dry_run);
   if (!options) {
     call->fail(options.error());
     return;
   }
-  auto parsed = parse_attributes(attributes.get());
-  if (!parsed) {
-    call->fail(parsed.error());
-    return;
-  }
-  const auto ask = options->dry_run ? &Controller::try_forward : &Controller::add_forward;
-  (controller_.*ask)(std::string(domain->uuid), *parsed, options->scope, forwards_answer_of(call));
+  if (!forwards) return done(Unexpected(std::move(forwards).error()));
+  const auto ask = options->dry_run ? &Controller::try_forwards : &Controller::add_forwards;
+  (controller_.*ask)(std::string(domain->uuid), *forwards, options->scope, std::move(done));
 }
 
 void BusMethods::change_forward(const Call& call) {
@@ -312,13 +308,7 @@ std::function<void(Result<std::vector<ForwardView>>)> BusMethods::forwards_answe
       call->fail(added.error());
       return;
     }
-    GVariantBuilder list;
-    g_variant_builder_init(&list, G_VARIANT_TYPE("a(oqq)"));
-    for (const ForwardView& forward : *added)
-      g_variant_builder_add(&list, "(oqq)", forward_path(forward.uuid, forward.id).c_str(),
-                            forward.host_port ? forward.host_port->number() : 0,
-                            forward.requested_port ? forward.requested_port->number() : 0);
-    call->answer(g_variant_new("(a(oqq))", &list));
+    call->answer(g_variant_new("(@a(oqq))", added_variant(*added)));
   };
 }
 

@@ -40,6 +40,9 @@ class BusMethods {
   void get_property(const Call& call);
   void get_properties(const Call& call);
   void add_forward(const Call& call);
+  void add_forwards(const Call& call);
+  void add(const Call& call, Result<std::vector<ForwardAttributes>> forwards,
+           std::function<void(Result<Controller::Added>)> done);
   void change_forward(const Call& call);
   std::function<void(Result<std::vector<ForwardView>>)> forwards_answer_of(const Call& call);
   void remove_forward(const Call& call);

@@ -4,6 +4,7 @@
 
 #include "base/printable.h"
 #include "core/definition.h"
+#include "core/forward_entry.h"
 #include "glib/ref.h"
 
 namespace vf {
@@ -69,6 +70,20 @@ Result<ForwardAttributes> parse_attributes(GVariant* attributes) {
       return invalid("attribute \"" + printable(name) + "\" is longer than " +
                      std::to_string(DefinitionLimits::value_bytes) + " bytes");
     parsed.emplace_back(name, value);
+  }
+  return parsed;
+}
+
+Result<std::vector<ForwardAttributes>> parse_forwards(GVariant* forwards) {
+  const std::size_t count = g_variant_n_children(forwards);
+  if (count > DefinitionLimits::forwards)
+    return invalid(std::to_string(count) + " forwards at once; allowed are at most " +
+                   std::to_string(DefinitionLimits::forwards));
+  std::vector<ForwardAttributes> parsed;
+  for (std::size_t entry = 0; entry < count; ++entry) {
+    auto attributes = parse_attributes(adopt(g_variant_get_child_value(forwards, entry)).get());
+    if (!attributes) return Unexpected(of_entry(std::move(attributes).error(), entry));
+    parsed.push_back(*std::move(attributes));
   }
   return parsed;
 }

@@ -27,5 +27,7 @@ Result<EditOptions> parse_edit_options(GVariant* options, OwnOption own);
 // `attributes` is an a{ss}. InvalidArgument when there are more than a definition can have; what
 // they mean is checked where definitions are.
 Result<ForwardAttributes> parse_attributes(GVariant* attributes);
+// `forwards` is an aa{ss}: the same of each (of_entry()), and no more than a document can have.
+Result<std::vector<ForwardAttributes>> parse_forwards(GVariant* forwards);
 
 }  // namespace vf

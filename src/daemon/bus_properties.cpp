@@ -159,4 +159,44 @@ Ref<GVariant> as_interfaces(const char* interface, const Ref<GVariant>& properti
   return borrow(g_variant_builder_end(&interfaces));
 }
 
+GVariant* figures_variant(Figures figures) {
+  GVariantBuilder known;
+  g_variant_builder_init(&known, G_VARIANT_TYPE("a{st}"));
+  for (const auto& [name, value] : figures)
+    if (value) g_variant_builder_add(&known, "{st}", name, *value);
+  return g_variant_builder_end(&known);
+}
+
+GVariant* counters_variant(const ForwardCounters& counters) {
+  return figures_variant({{"connections", counters.connections},
+                          {"bytes-in", counters.bytes_in},
+                          {"bytes-out", counters.bytes_out},
+                          {"accepted", counters.accepted},
+                          {"failures", counters.failures}});
+}
+
+GVariant* lanes_variant(const std::vector<LaneStatistics>& lanes) {
+  GVariantBuilder list;
+  g_variant_builder_init(&list, G_VARIANT_TYPE("a(stta(tt))"));
+  for (const LaneStatistics& lane : lanes) {
+    GVariantBuilder within;
+    g_variant_builder_init(&within, G_VARIANT_TYPE("a(tt)"));
+    for (const auto& [bound, rounds] : lane.within)
+      g_variant_builder_add(&within, "(tt)", bound, rounds);
+    g_variant_builder_add(&list, "(stta(tt))", lane.lane.c_str(), lane.rounds, lane.microseconds,
+                          &within);
+  }
+  return g_variant_builder_end(&list);
+}
+
+GVariant* added_variant(const std::vector<ForwardView>& forwards) {
+  GVariantBuilder list;
+  g_variant_builder_init(&list, G_VARIANT_TYPE("a(oqq)"));
+  for (const ForwardView& forward : forwards)
+    g_variant_builder_add(&list, "(oqq)", forward_path(forward.uuid, forward.id).c_str(),
+                          forward.host_port ? forward.host_port->number() : 0,
+                          forward.requested_port ? forward.requested_port->number() : 0);
+  return g_variant_builder_end(&list);
+}
+
 }  // namespace vf

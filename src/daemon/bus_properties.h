@@ -5,7 +5,12 @@
 
 #pragma once
 
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/forward_view.h"
 #include "daemon/model.h"
@@ -24,5 +29,13 @@ Ref<GVariant> as_interfaces(const char* interface, const Ref<GVariant>& properti
 
 // A D-Bus string; bytes that are none are made visible.
 GVariant* new_string(const std::string& text);
+
+// In answers; floating. What is unknown is left out of an a{st}.
+using Figures = std::initializer_list<std::pair<const char*, std::optional<std::uint64_t>>>;
+GVariant* figures_variant(Figures figures);
+GVariant* counters_variant(const ForwardCounters& counters);
+GVariant* lanes_variant(const std::vector<LaneStatistics>& lanes);
+// The a(oqq) of forwards that were added or changed.
+GVariant* added_variant(const std::vector<ForwardView>& forwards);
 
 }  // namespace vf

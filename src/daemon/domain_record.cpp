@@ -114,14 +114,17 @@ void DomainRecord::release_reservation() {
   if (!snapshot_.active) wanted_.clear();
 }
 
-void DomainRecord::add_pending(const ForwardDefinition& definition, const Policy& policy) {
-  pending_.push_back(definition);
+void DomainRecord::add_pending(const std::vector<ForwardDefinition>& definitions,
+                               const Policy& policy) {
+  pending_.insert(pending_.end(), definitions.begin(), definitions.end());
   expand_wanted(policy);
 }
 
-void DomainRecord::drop_pending(const std::string& identity, const Policy& policy) {
+void DomainRecord::drop_pending(const std::vector<ForwardDefinition>& definitions,
+                                const Policy& policy) {
+  const IdentityIndex dropped(definitions);
   std::erase_if(pending_, [&](const ForwardDefinition& definition) {
-    return definition.identity() == identity;
+    return dropped.find(definition.identity()) != nullptr;
   });
   expand_wanted(policy);
 }

@@ -104,9 +104,9 @@ class DomainRecord {
   void reserve(std::string name, std::vector<ForwardDefinition> definitions, const Policy& policy);
   void release_reservation();
 
-  // A forward that is being added: wanted from now on, though not yet in the metadata.
-  void add_pending(const ForwardDefinition& definition, const Policy& policy);
-  void drop_pending(const std::string& identity, const Policy& policy);
+  // Forwards that are being added: wanted from now on, though not yet in the metadata.
+  void add_pending(const std::vector<ForwardDefinition>& definitions, const Policy& policy);
+  void drop_pending(const std::vector<ForwardDefinition>& definitions, const Policy& policy);
 
   const Definitions& live() const { return live_.definitions; }
   const Definitions& config() const { return config_.definitions; }

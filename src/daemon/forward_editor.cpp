@@ -3,8 +3,11 @@
 #include "daemon/forward_editor.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "base/printable.h"
+#include "core/forward_entry.h"
 
 namespace vf {
 namespace {
@@ -31,14 +34,47 @@ Result<MetadataTarget> target_of(const DomainSnapshot& domain, EditScope scope) 
   return target;
 }
 
-// Why the host policy or this version does not serve such a forward.
-std::optional<Error> refusal(const ForwardDefinition& definition, const Policy& policy) {
-  for (const SingleForward& single : expand({definition}, policy))
-    if (single.refused && single.refused != ForwardState::disabled)
-      return Error{single.refused == ForwardState::denied ? ErrorCode::not_allowed
-                                                          : ErrorCode::not_supported,
-                   single.reason};
+// Why the host policy or this version does not serve one of these forwards (of_entry()), behind
+// those that are there already.
+std::optional<Error> refusal(std::vector<ForwardDefinition> there,
+                             const std::vector<ForwardDefinition>& added, const Policy& policy) {
+  std::map<std::string, std::size_t> entries;
+  for (const ForwardDefinition& definition : added)
+    entries.emplace(definition.identity(), entries.size());
+  there.insert(there.end(), added.begin(), added.end());
+  const std::vector<SingleForward> all = expand(there, policy);
+  for (const SingleForward& single : all) {
+    const auto entry = entries.find(single.definition);
+    // Of those that are there the limit alone stands against others.
+    const bool limit = &single == &all.back() && all.size() > policy.forwards_per_domain;
+    if (!single.refused || single.refused == ForwardState::disabled) continue;
+    if (entry == entries.end() && !limit) continue;
+    return of_entry(
+        {single.refused == ForwardState::denied ? ErrorCode::not_allowed : ErrorCode::not_supported,
+         single.reason},
+        entry == entries.end() ? 0 : entry->second);
+  }
   return std::nullopt;
+}
+
+// The views of each definition, by its identity.
+Controller::Added views_of(std::vector<ForwardView> views,
+                           const std::vector<std::string>& identities) {
+  std::map<std::string_view, std::size_t> entries;
+  for (const std::string& identity : identities)
+    entries.emplace(identity, entries.size());
+  Controller::Added sorted(identities.size());
+  for (ForwardView& view : views)
+    if (const auto entry = entries.find(view.definition); entry != entries.end())
+      sorted[entry->second].push_back(std::move(view));
+  return sorted;
+}
+
+std::vector<std::string> identities_of(const std::vector<ForwardDefinition>& definitions) {
+  std::vector<std::string> identities;
+  for (const ForwardDefinition& definition : definitions)
+    identities.push_back(definition.identity());
+  return identities;
 }
 
 bool has_identity(const Definitions& definitions, const std::string& identity) {
@@ -66,14 +102,6 @@ LaneStatistics lane_statistics(const RelayLaneStatistics& told) {
 
 }  // namespace
 
-std::vector<ForwardView> ForwardEditor::views_of(const std::string& uuid,
-                                                 const std::string& identity) const {
-  std::vector<ForwardView> views;
-  for (ForwardView& view : table_.forwards(uuid))
-    if (view.definition == identity) views.push_back(std::move(view));
-  return views;
-}
-
 void ForwardEditor::write(const std::string& uuid, MetadataTarget target, LibvirtHost::Edit edit,
                           std::function<void(Result<void>)> done) {
   libvirt_.edit_metadata(uuid, target, std::move(edit),
@@ -91,10 +119,10 @@ void ForwardEditor::when_known(const std::string& uuid, EditScope scope,
   libvirt_.catch_up(std::move(edit));
 }
 
-void ForwardEditor::add_forward(const std::string& uuid, const ForwardAttributes& attributes,
-                                EditScope scope,
-                                std::function<void(Result<std::vector<ForwardView>>)> done) {
-  when_known(uuid, scope, [=, this] { add_now(uuid, attributes, scope, done); });
+void ForwardEditor::add_forwards(const std::string& uuid,
+                                 const std::vector<ForwardAttributes>& forwards, EditScope scope,
+                                 std::function<void(Result<Added>)> done) {
+  when_known(uuid, scope, [=, this] { add_now(uuid, forwards, scope, done); });
 }
 
 void ForwardEditor::remove_forward(const std::string& uuid, const std::string& forward,
@@ -103,63 +131,78 @@ void ForwardEditor::remove_forward(const std::string& uuid, const std::string& f
   when_known(uuid, scope, [=, this] { remove_now(uuid, forward, scope, drain, done); });
 }
 
-void ForwardEditor::try_forward(const std::string& uuid, const ForwardAttributes& attributes,
-                                EditScope scope,
-                                std::function<void(Result<std::vector<ForwardView>>)> done) {
+void ForwardEditor::try_forwards(const std::string& uuid,
+                                 const std::vector<ForwardAttributes>& forwards, EditScope scope,
+                                 std::function<void(Result<Added>)> done) {
   when_known(uuid, scope, [=, this] {
-    const auto wanted = addition(uuid, attributes, scope);
+    const auto wanted = additions(uuid, forwards, scope);
     if (!wanted) return done(Unexpected(wanted.error()));
-    done(reconciler_.try_out(*wanted->domain, wanted->definition, wanted->target.live));
+    auto tried = reconciler_.try_out(*wanted->domain, wanted->definitions, wanted->target.live);
+    if (!tried) return done(Unexpected(std::move(tried).error()));
+    done(views_of(*std::move(tried), identities_of(wanted->definitions)));
   });
 }
 
 // Metadata is not written by halves: what would stop the writing is found here.
-Result<ForwardEditor::Addition> ForwardEditor::addition(const std::string& uuid,
-                                                        const ForwardAttributes& attributes,
-                                                        EditScope scope) {
+Result<ForwardEditor::Additions> ForwardEditor::additions(
+    const std::string& uuid, const std::vector<ForwardAttributes>& forwards, EditScope scope) {
   DomainRecord* domain = reconciler_.domain(uuid);
   if (!domain) return no_such_domain(uuid);
-  const auto definition = parse_forward(attributes);
-  if (!definition) return Unexpected(definition.error());
-  const auto target = target_of(domain->snapshot(), scope);
-  if (!target) return Unexpected(target.error());
-  const std::string identity = definition->identity();
-  if ((target->live && has_identity(domain->live(), identity)) ||
-      (target->config && has_identity(domain->config(), identity)))
-    return Unexpected(ErrorCode::invalid_argument,
-                      "domain \"" + domain->snapshot().name + "\" already has the forward \"" +
-                          identity + "\": remove it first, or give this one another --name");
-  if (auto refused = refusal(*definition, reconciler_.policy())) return Unexpected(*refused);
-  // What the edit will find wrong is found here, before anybody sees a forward come and go.
+  std::vector<ForwardDefinition> definitions;
+  for (const ForwardAttributes& attributes : forwards) {
+    auto definition = parse_forward(attributes);
+    if (!definition) return Unexpected(of_entry(std::move(definition).error(), definitions.size()));
+    definitions.push_back(*std::move(definition));
+  }
   const DomainSnapshot& snapshot = domain->snapshot();
-  for (const auto& [edited, element] : {std::pair(target->live, &snapshot.live_metadata),
-                                        std::pair(target->config, &snapshot.config_metadata)})
-    if (edited)
-      if (auto possible = with_forward_added(*element, *definition); !possible)
-        return Unexpected(possible.error());
-  return Addition{domain, *definition, *target};
+  const auto target = target_of(snapshot, scope);
+  if (!target) return Unexpected(target.error());
+  for (const bool live : {true, false}) {
+    if (live ? !target->live : !target->config) continue;
+    const Definitions& there = live ? domain->live() : domain->config();
+    const std::vector<std::string> listed = identities_of(there.forwards);
+    const std::set<std::string> known(listed.begin(), listed.end());
+    for (std::size_t entry = 0; entry < definitions.size(); ++entry)
+      if (const std::string identity = definitions[entry].identity(); known.contains(identity))
+        return Unexpected(
+            of_entry({ErrorCode::invalid_argument,
+                      "domain \"" + snapshot.name + "\" already has the forward \"" + identity +
+                          "\": remove it first, or give this one another --name"},
+                     entry));
+    if (auto refused = refusal(there.forwards, definitions, reconciler_.policy()))
+      return Unexpected(*std::move(refused));
+    // What the edit will find wrong is found here, before anybody sees a forward come and go.
+    const auto possible =
+        with_forwards_added(live ? snapshot.live_metadata : snapshot.config_metadata, definitions);
+    if (!possible) return Unexpected(possible.error());
+  }
+  return Additions{domain, std::move(definitions), *target};
 }
 
-void ForwardEditor::add_now(const std::string& uuid, const ForwardAttributes& attributes,
-                            EditScope scope,
-                            std::function<void(Result<std::vector<ForwardView>>)> done) {
-  const auto wanted = addition(uuid, attributes, scope);
+void ForwardEditor::add_now(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
+                            EditScope scope, std::function<void(Result<Added>)> done) {
+  const auto wanted = additions(uuid, forwards, scope);
   if (!wanted) return done(Unexpected(wanted.error()));
-  const std::string identity = wanted->definition.identity();
-  if (wanted->target.live)
-    if (auto bound = reconciler_.want(*wanted->domain, wanted->definition); !bound)
+  if (forwards.empty()) return done(Added());
+  if (wanted->target.live) {
+    // Nobody sees some of them come and go because another one cannot be had.
+    if (auto possible = reconciler_.try_out(*wanted->domain, wanted->definitions, true); !possible)
+      return done(Unexpected(std::move(possible).error()));
+    if (auto bound = reconciler_.want(*wanted->domain, wanted->definitions); !bound)
       return done(Unexpected(bound.error()));
+  }
 
-  const auto edit = [definition = wanted->definition](const std::string& element) {
-    return with_forward_added(element, definition);
+  const auto edit = [definitions = wanted->definitions](const std::string& element) {
+    return with_forwards_added(element, definitions);
   };
-  write(uuid, wanted->target, edit,
-        [this, uuid, identity, done = std::move(done)](Result<void> result) {
-          if (result) return done(views_of(uuid, identity));
-          if (DomainRecord* record = reconciler_.domain(uuid))
-            reconciler_.stop_wanting(*record, identity);
-          done(Unexpected(std::move(result).error()));
-        });
+  write(
+      uuid, wanted->target, edit,
+      [this, uuid, definitions = wanted->definitions, done = std::move(done)](Result<void> result) {
+        if (result) return done(views_of(table_.forwards(uuid), identities_of(definitions)));
+        if (DomainRecord* record = reconciler_.domain(uuid))
+          reconciler_.stop_wanting(*record, definitions);
+        done(Unexpected(std::move(result).error()));
+      });
 }
 
 void ForwardEditor::change_forward(const std::string& uuid, const std::string& forward,
@@ -188,8 +231,10 @@ void ForwardEditor::change_now(const std::string& uuid, const std::string& forwa
     const auto changed = with_forward_changed(
         live ? snapshot.live_metadata : snapshot.config_metadata, *identity, attributes);
     if (!changed) return done(Unexpected(changed.error()));
-    if (auto refused = refusal(changed->forward, reconciler_.policy()))
-      return done(Unexpected(*refused));
+    if (auto refused = refusal({}, {changed->forward}, reconciler_.policy())) {
+      take_entry(*refused);
+      return done(Unexpected(*std::move(refused)));
+    }
     if (live)
       if (auto possible = reconciler_.try_change(*domain, *identity, changed->forward); !possible)
         return done(Unexpected(std::move(possible).error()));
@@ -201,7 +246,7 @@ void ForwardEditor::change_now(const std::string& uuid, const std::string& forwa
                    : Result<std::string>(Unexpected(changed.error()));
   };
   write(uuid, holding, edit, [this, uuid, after, done = std::move(done)](Result<void> result) {
-    if (result) return done(views_of(uuid, after));
+    if (result) return done(views_of(table_.forwards(uuid), {after}).front());
     done(Unexpected(std::move(result).error()));
   });
 }

@@ -15,10 +15,10 @@ class ForwardEditor : public Controller {
       : reconciler_(reconciler), table_(table), libvirt_(libvirt), relay_(relay) {}
 
   void catch_up(std::function<void()> done) override { libvirt_.catch_up(std::move(done)); }
-  void add_forward(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
-                   std::function<void(Result<std::vector<ForwardView>>)> done) override;
-  void try_forward(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
-                   std::function<void(Result<std::vector<ForwardView>>)> done) override;
+  void add_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
+                    EditScope scope, std::function<void(Result<Added>)> done) override;
+  void try_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
+                    EditScope scope, std::function<void(Result<Added>)> done) override;
   void change_forward(const std::string& uuid, const std::string& forward,
                       const ForwardAttributes& attributes, EditScope scope,
                       std::function<void(Result<std::vector<ForwardView>>)> done) override;
@@ -44,19 +44,19 @@ class ForwardEditor : public Controller {
   void statistics(std::function<void(const DaemonStatistics&)> done) override;
 
  private:
-  // An addition that nothing but a busy port stands against.
-  struct Addition {
+  // Additions that nothing but a busy port stands against.
+  struct Additions {
     DomainRecord* domain;
-    ForwardDefinition definition;
+    std::vector<ForwardDefinition> definitions;
     MetadataTarget target;
   };
-  Result<Addition> addition(const std::string& uuid, const ForwardAttributes& attributes,
-                            EditScope scope);
+  Result<Additions> additions(const std::string& uuid,
+                              const std::vector<ForwardAttributes>& forwards, EditScope scope);
   void change_now(const std::string& uuid, const std::string& forward,
                   const ForwardAttributes& attributes, EditScope scope,
                   std::function<void(Result<std::vector<ForwardView>>)> done);
-  void add_now(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
-               std::function<void(Result<std::vector<ForwardView>>)> done);
+  void add_now(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
+               EditScope scope, std::function<void(Result<Added>)> done);
   void remove_now(const std::string& uuid, const std::string& forward, EditScope scope, bool drain,
                   std::function<void(Result<void>)> done);
   // An edit of <auto>: `nothing` is the error where it changes neither metadata; without a message
@@ -65,7 +65,6 @@ class ForwardEditor : public Controller {
                       Error nothing, std::function<void(Result<void>)> done);
   // Calls `edit` when it is certain whether the domain runs, where that makes a difference.
   void when_known(const std::string& uuid, EditScope scope, std::function<void()> edit);
-  std::vector<ForwardView> views_of(const std::string& uuid, const std::string& identity) const;
   // Done when what follows of it is so. Both sides of the target are written or neither.
   void write(const std::string& uuid, MetadataTarget target, LibvirtHost::Edit edit,
              std::function<void(Result<void>)> done);

@@ -72,19 +72,19 @@ class Controller {
   // this has come to an end; without a connection at once.
   virtual void catch_up(std::function<void()> done) = 0;
 
-  // `attributes` as of <forward>. Done when the port is bound, or when the edit is stored where
-  // the domain does not run. The ids of the forwards that came of it (several for a range).
-  // Errors: InvalidArgument, NoSuchDomain, DomainNotRunning, PortBusy, NotAllowed, NotSupported,
-  // Failed; after an error the metadata is as it was.
-  virtual void add_forward(const std::string& uuid, const ForwardAttributes& attributes,
-                           EditScope scope,
-                           std::function<void(Result<std::vector<ForwardView>>)> done) = 0;
+  // Adds all of the forwards or none; attributes as of <forward>. Done when their ports are bound,
+  // or when the edit is stored where the domain does not run. Of each what came of it (several for
+  // a range). Errors: InvalidArgument, NoSuchDomain, DomainNotRunning, PortBusy, NotAllowed,
+  // NotSupported, Failed; one that is about a single one of them says so (of_entry()). After an
+  // error the metadata is as it was.
+  using Added = std::vector<std::vector<ForwardView>>;
+  virtual void add_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
+                            EditScope scope, std::function<void(Result<Added>)> done) = 0;
 
-  // What add_forward() would answer now: the same errors, and the forwards with the ports that they
-  // would get. Nothing is changed or kept for it.
-  virtual void try_forward(const std::string& uuid, const ForwardAttributes& attributes,
-                           EditScope scope,
-                           std::function<void(Result<std::vector<ForwardView>>)> done) = 0;
+  // What add_forwards() would answer now: the same errors, and the forwards with the ports that
+  // they would get. Nothing is changed or kept for it.
+  virtual void try_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
+                            EditScope scope, std::function<void(Result<Added>)> done) = 0;
 
   // Sets attributes of the definition of `forward` (as of remove_forward()) where the scope has it;
   // an empty value takes one away. What does not listen elsewhere afterwards cuts nothing. The

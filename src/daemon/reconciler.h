@@ -72,14 +72,16 @@ class Reconciler : public LibvirtHost::Observer,
   // Null when libvirt has not told of such a domain.
   DomainRecord* domain(const std::string& uuid);
 
-  // Wants one more forward of a running domain and says what came of it: the forwards, bound, or
-  // why not, in which case it is not wanted any more.
-  Result<std::vector<ForwardView>> want(DomainRecord& domain, const ForwardDefinition& definition);
-  void stop_wanting(DomainRecord& domain, const std::string& identity);
+  // Wants more forwards of a running domain and says what came of it: the forwards, bound, or why
+  // one of them is not (of_entry()), in which case none of them is wanted any more.
+  Result<std::vector<ForwardView>> want(DomainRecord& domain,
+                                        const std::vector<ForwardDefinition>& definitions);
+  void stop_wanting(DomainRecord& domain, const std::vector<ForwardDefinition>& definitions);
   // What want() would say now, where `live`; nothing is wanted, announced or kept. Each port is
   // bound for a moment, since the kernel alone knows which are free.
   Result<std::vector<ForwardView>> try_out(const DomainRecord& domain,
-                                           const ForwardDefinition& definition, bool live);
+                                           const std::vector<ForwardDefinition>& definitions,
+                                           bool live);
   // Whether the definition of a running domain could be had changed like this, as try_out() says it
   // of a new one: a port that it has itself is no obstacle, nor what it asks for in vain already.
   Result<void> try_change(const DomainRecord& domain, const std::string& identity,

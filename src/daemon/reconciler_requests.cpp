@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/forward_entry.h"
 #include "daemon/reconciler.h"
 
 namespace vf {
@@ -64,28 +65,31 @@ void Reconciler::release(const std::string& uuid) {
 
 // --- edits ---------------------------------------------------------------------------------------
 
-Result<std::vector<ForwardView>> Reconciler::want(DomainRecord& domain,
-                                                  const ForwardDefinition& definition) {
-  const std::string identity = definition.identity();
-  domain.add_pending(definition, policy_);
+Result<std::vector<ForwardView>> Reconciler::want(
+    DomainRecord& domain, const std::vector<ForwardDefinition>& definitions) {
+  std::map<std::string, std::size_t> entries;
+  for (std::size_t entry = 0; entry < definitions.size(); ++entry)
+    entries.emplace(definitions[entry].identity(), entry);
+  domain.add_pending(definitions, policy_);
   reconcile({domain.snapshot().uuid});
 
   std::vector<ForwardView> views;
   for (ForwardView& view : domain.forward_views(ways_, policy_, offloads_))
-    if (view.definition == identity && view.live) views.push_back(std::move(view));
+    if (view.live && entries.contains(view.definition)) views.push_back(std::move(view));
   for (const ForwardView& view : views) {
+    const std::size_t entry = entries.at(view.definition);
     const auto code = view.state == ForwardState::port_busy ? ErrorCode::port_busy
                       : view.state == ForwardState::denied  ? ErrorCode::not_allowed
                                                             : ErrorCode::not_supported;
     const bool impossible = view.state == ForwardState::failed && !view.ways.empty() &&
-                            definition.transport != Transport::automatic && !view.transport;
+                            definitions[entry].transport != Transport::automatic && !view.transport;
     const bool kept = domain.bound.contains(view.id) || view.state == ForwardState::disabled;
     if (kept && !impossible) continue;
     const auto failure = domain.failures.find(view.id);
     Error error =
         failure == domain.failures.end() ? Error{code, view.reason} : failure->second.error;
-    stop_wanting(domain, identity);
-    return Unexpected(std::move(error));
+    stop_wanting(domain, definitions);
+    return Unexpected(of_entry(std::move(error), entry));
   }
   return views;
 }
@@ -121,28 +125,28 @@ Result<BoundPort> Reconciler::try_port(const DomainRecord& domain, const SingleF
   return bound;
 }
 
-Result<std::vector<ForwardView>> Reconciler::try_out(const DomainRecord& domain,
-                                                     const ForwardDefinition& definition,
-                                                     bool live) {
+Result<std::vector<ForwardView>> Reconciler::try_out(
+    const DomainRecord& domain, const std::vector<ForwardDefinition>& definitions, bool live) {
   std::vector<ForwardView> views;
   std::vector<BoundPort> tried;  // until all of them are: no two get the same port
-  for (const SingleForward& single : expand({definition}, policy_)) {
-    ForwardView view;
-    view.uuid = domain.snapshot().uuid;
-    view.domain = domain.snapshot().name;
-    view.id = single.id;
-    view.definition = single.definition;
-    view.requested_port = single.claim.port;
-    if (live && !single.refused) {
-      if (std::string reason = domain.impossible(single, ways_, policy_); !reason.empty())
-        return Unexpected(ErrorCode::not_supported, std::move(reason));
-      auto bound = try_port(domain, single);
-      if (!bound) return Unexpected(std::move(bound).error());
-      view.host_port = bound->port;
-      tried.push_back(*std::move(bound));
+  for (std::size_t entry = 0; entry < definitions.size(); ++entry)
+    for (const SingleForward& single : expand({definitions[entry]}, policy_)) {
+      ForwardView view;
+      view.uuid = domain.snapshot().uuid;
+      view.domain = domain.snapshot().name;
+      view.id = single.id;
+      view.definition = single.definition;
+      view.requested_port = single.claim.port;
+      if (live && !single.refused) {
+        if (std::string reason = domain.impossible(single, ways_, policy_); !reason.empty())
+          return Unexpected(of_entry({ErrorCode::not_supported, std::move(reason)}, entry));
+        auto bound = try_port(domain, single);
+        if (!bound) return Unexpected(of_entry(std::move(bound).error(), entry));
+        view.host_port = bound->port;
+        tried.push_back(*std::move(bound));
+      }
+      views.push_back(std::move(view));
     }
-    views.push_back(std::move(view));
-  }
   return views;
 }
 
@@ -216,8 +220,9 @@ Result<void> Reconciler::try_change(const DomainRecord& domain, const std::strin
   return {};
 }
 
-void Reconciler::stop_wanting(DomainRecord& domain, const std::string& identity) {
-  domain.drop_pending(identity, policy_);
+void Reconciler::stop_wanting(DomainRecord& domain,
+                              const std::vector<ForwardDefinition>& definitions) {
+  domain.drop_pending(definitions, policy_);
   reconcile({domain.snapshot().uuid});
 }
 

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """import, export and add --wait against the real daemon and libvirt."""
+import contextlib
 import json
 import os
 import re
+import select
+import signal
 import socket
+import struct
 import subprocess
+import threading
 
 import pytest
 
@@ -91,13 +96,98 @@ def test_all_or_nothing(daemon, paused):
     with socket.create_server(("127.0.0.1", 8282)), Watch("web") as watch:
         status, out, error = feed("8080:80\n8081:81\n8282:82 on-busy=fail\n8083:83\n", "web", "-")
         assert (status, out) == (5, "") and "line 3" in error and "nothing was added" in error
-        assert Cli("export", "web").stdout == before
-        wait.until(lambda: refused(8080) and refused(8081), "nothing listens")
-        watch.wait("removed", id="tcp:8081:81")
+        assert Cli("export", "web").stdout == before and refused(8080) and refused(8081)
+        status, out, error = feed("8080:80\n8282:82 on-busy=fail\n", "web", "-", "--dry-run")
+        assert (status, out) == (5, "") and "line 2" in error and "nothing was added" in error
+        Cli("add", "web", "8285:80", "--name", "last")
+        watch.wait("added", name="last")
+        assert [event["forward"]["name"] for event in watch.events] == ["mine", "last"], watch.events
+        Cli("remove", "web", "last")
 
     status, out, _ = feed("8080:80\n", "web", "-", "--dry-run")
     assert (status, out) == (0, "8080:80\n")
     assert Cli("export", "web").stdout == before and refused(8080)
+
+
+def test_more_than_there_may_be(daemon, paused):
+    paused()
+    for count, expected, named in ((1025, 6, "line 1025: more than 1024 forwards in one domain"), (10000, 2, "at most 4096")):
+        text = "".join(f"{port}:{port}\n" for port in range(20000, 20000 + count))
+        with Watch("web") as watch:
+            status, out, error = feed(text, "web", "-", "--persistent")
+            assert (status, out) == (expected, "") and named in error and "nothing was added" in error
+            Cli("add", "web", "8285:80", "--name", "last")
+            watch.wait("added", name="last")
+            assert [event["event"] for event in watch.events] == ["added"], watch.events
+            Cli("remove", "web", "last")
+
+
+class Doorkeeper:
+    """Stands at the daemon's private socket and ends the command line when it calls a method: before the call is handed
+    on, or as soon as it has been."""
+    PATH = "/run/virt-forward/bus.sock"
+
+    def __init__(self, method, hand_on):
+        self._method, self._hand_on = method, hand_on
+        self.ended = threading.Event()
+        self.pid = None
+
+    def __enter__(self):
+        os.rename(self.PATH, self.PATH + ".behind")
+        self._door = socket.socket(socket.AF_UNIX)
+        self._door.bind(self.PATH)
+        self._door.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._door.shutdown(socket.SHUT_RDWR)
+        self._door.close()
+        os.rename(self.PATH + ".behind", self.PATH)
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._door.accept()
+                threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client):
+        with contextlib.suppress(OSError), client, socket.socket(socket.AF_UNIX) as daemon:
+            daemon.connect(self.PATH + ".behind")
+            while True:
+                for ready in select.select([client, daemon], [], [])[0]:
+                    data = ready.recv(1 << 16)
+                    if not data:
+                        return
+                    if ready is client and self._method in data:
+                        # a D-Bus message says how long it is: its body, and behind it the fields of its header
+                        body, fields = struct.unpack_from("<4xI4xI", data)
+                        while len(data) < 16 + (fields + 7) // 8 * 8 + body:
+                            data += client.recv(1 << 16)
+                        if self._hand_on:
+                            daemon.sendall(data)
+                        os.kill(self.pid, signal.SIGKILL)
+                        self.ended.set()
+                        return
+                    (daemon if ready is client else client).sendall(data)
+
+
+@pytest.mark.parametrize("hand_on", [False, True], ids=["before", "behind"])
+def test_an_import_that_is_killed_adds_all_or_none(daemon, paused, hand_on):
+    paused()
+    text = "".join(f"{port}:{port}\n" for port in range(20000, 20600))
+    with Doorkeeper(b"AddForwards", hand_on) as door:
+        process = subprocess.Popen([CLI, "import", "web", "-", "--persistent"], stdin=subprocess.PIPE, text=True,
+                                   stdout=subprocess.DEVNULL)
+        door.pid = process.pid
+        process.communicate(text, timeout=60)
+        assert process.returncode == -signal.SIGKILL and door.ended.is_set()
+    # Edits of a domain are made one after the other.
+    Cli("add", "web", "8285:80", "--name", "last", "--persistent")
+    last = "8285:80 name=last\n"
+    sides = [Cli("export", "web", side).stdout for side in ("--live", "--config")]
+    assert sides == [last] * 2 or (hand_on and sides == [text + last] * 2)
+    assert len(daemon.forwards("web")) == sides[0].count("\n")
 
 
 def test_ghostvm(tmp_path, daemon, paused):

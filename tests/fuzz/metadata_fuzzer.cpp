@@ -30,7 +30,7 @@ void check_definitions(std::string_view xml, const Definitions& definitions) {
 
   ForwardDefinition forward{.guest = *PortRange::parse("80")};
   forward.name = "added by the fuzzer";
-  const auto added = with_forward_added(xml, forward);
+  const auto added = with_forwards_added(xml, {forward});
   if (!added) return;  // too large, or there is one already
   const auto edited = parse_definitions(*added);
   require(edited.errors.empty());

@@ -16,7 +16,7 @@ ForwardDefinition web() {
 }
 
 std::string added(std::string_view xml, const ForwardDefinition& forward = web()) {
-  const auto result = with_forward_added(xml, forward);
+  const auto result = with_forwards_added(xml, {forward});
   return result ? *result : result.error().message;
 }
 
@@ -85,12 +85,39 @@ TEST(DefinitionAdd, WritesEveryAttribute) {
   EXPECT_EQ(parse_definitions(written).definitions.forwards, forwards) << written;
 }
 
+TEST(DefinitionAdd, ManyAreLaidOutAsOneAfterTheOther) {
+  const auto ssh = *parse_forward({{"guest-port", "22"}});
+  for (const std::string xml : {"", "<forwards/>", "<forwards>\n    <auto/>\n</forwards>",
+                                "<forwards>\n  <forward guest-port=\"1\"/>\n</forwards>"}) {
+    const auto both = with_forwards_added(xml, {web(), ssh});
+    ASSERT_TRUE(both) << both.error().message;
+    EXPECT_EQ(*both, added(added(xml), ssh));
+  }
+}
+
+TEST(DefinitionAdd, RefusesAllWhereOneIsThereOrIsGivenTwice) {
+  const auto ssh = *parse_forward({{"guest-port", "22"}});
+  EXPECT_EQ(with_forwards_added(one_forward, {ssh, web()}).error().message,
+            "entry 2: there is a forward \"tcp:8080:80\" already, in line 2 of the metadata");
+  EXPECT_EQ(with_forwards_added("", {web(), ssh, web()}).error().message,
+            "entry 3: there is a forward \"tcp:8080:80\" already, among these");
+}
+
+TEST(DefinitionAdd, RefusesMoreThanADocumentMayHave) {
+  std::vector<ForwardDefinition> many;
+  for (unsigned port = 1; port <= DefinitionLimits::forwards; ++port)
+    many.push_back(*parse_forward({{"guest-port", std::to_string(port)}}));
+  EXPECT_TRUE(with_forwards_added("", many));
+  EXPECT_EQ(with_forwards_added(one_forward, many).error().message,
+            "the metadata would have 4097 forwards; allowed are at most 4096");
+}
+
 TEST(DefinitionAdd, RefusesASecondOfAnIdentity) {
-  const auto result = with_forward_added(one_forward, web());
+  const auto result = with_forwards_added(one_forward, {web()});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(result.error().message,
-            "there is a forward \"tcp:8080:80\" already, in line 2 of the metadata");
+            "entry 1: there is a forward \"tcp:8080:80\" already, in line 2 of the metadata");
   // Also where the first one is wrong, and would come to life when mended.
   EXPECT_THAT(added("<forwards><forward name='web' guest-port='0'/></forwards>",
                     *parse_forward({{"name", "web"}, {"guest-port", "80"}})),
@@ -100,7 +127,7 @@ TEST(DefinitionAdd, RefusesASecondOfAnIdentity) {
 TEST(DefinitionAdd, RefusesWhatItCannotRead) {
   for (const char* xml : {"<forwards>", "<!DOCTYPE forwards><forwards/>", "<other/>",
                           "<forwards xmlns='urn:other'/>"}) {
-    const auto result = with_forward_added(xml, web());
+    const auto result = with_forwards_added(xml, {web()});
     ASSERT_FALSE(result) << xml;
     EXPECT_EQ(result.error().code, ErrorCode::invalid_argument);
     EXPECT_THAT(result.error().message, HasSubstr("the metadata cannot be edited: ")) << xml;
@@ -108,7 +135,7 @@ TEST(DefinitionAdd, RefusesWhatItCannotRead) {
 }
 
 TEST(DefinitionAdd, SaysWhatIsExpectedInPlaceOfAnotherElementAndHowToGetThere) {
-  const auto result = with_forward_added("<forward guest-port='80'/>", web());
+  const auto result = with_forwards_added("<forward guest-port='80'/>", {web()});
   ASSERT_FALSE(result);
   EXPECT_EQ(
       result.error().message,

@@ -119,28 +119,36 @@ class FakeController final : public Controller {
     EditScope scope;
     bool drain = false;
   };
-  using AddDone = std::function<void(Result<std::vector<ForwardView>>)>;
+  using AddDone = std::function<void(Result<Added>)>;
+  using ChangeDone = std::function<void(Result<std::vector<ForwardView>>)>;
 
   void catch_up(std::function<void()> done) override {
     if (before_caught_up) before_caught_up();
     done();
   }
-  void add_forward(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
-                   AddDone done) override {
-    asked.push_back({uuid, attributes, {}, scope, false});
+  void add_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
+                    EditScope scope, AddDone done) override {
+    ++additions;
+    for (const ForwardAttributes& attributes : forwards)
+      asked.push_back({uuid, attributes, {}, scope, false});
     if (before_added) before_added();
     if (hold)
       held.push_back(std::move(done));
     else
-      done(added);
+      done(added_each(forwards.size()));
   }
-  void try_forward(const std::string& uuid, const ForwardAttributes& attributes, EditScope scope,
-                   AddDone done) override {
-    asked.push_back({uuid, attributes, "dry-run", scope, false});
-    done(added);
+  void try_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
+                    EditScope scope, AddDone done) override {
+    for (const ForwardAttributes& attributes : forwards)
+      asked.push_back({uuid, attributes, "dry-run", scope, false});
+    done(added_each(forwards.size()));
+  }
+  Result<Added> added_each(std::size_t count) const {
+    return added ? Result(Added(count, *added)) : Result<Added>(Unexpected(added.error()));
   }
   void change_forward(const std::string& uuid, const std::string& forward,
-                      const ForwardAttributes& attributes, EditScope scope, AddDone done) override {
+                      const ForwardAttributes& attributes, EditScope scope,
+                      ChangeDone done) override {
     asked.push_back({uuid, attributes, "change " + forward, scope, false});
     done(added);
   }
@@ -199,7 +207,9 @@ class FakeController final : public Controller {
   std::vector<AddDone> held;
   std::function<void()> before_added;
   std::function<void()> before_caught_up;
-  std::vector<Asked> asked;
+  std::vector<Asked> asked;  // of an addition of several, one each
+  int additions = 0;
+  // Of each that is added or changed.
   Result<std::vector<ForwardView>> added = std::vector<ForwardView>();
   Result<void> removed;
   Result<std::string> element = std::string();              // of metadata

@@ -11,9 +11,7 @@
 #include <ctime>
 #include <fstream>
 
-#include "bus_fake.h"
-#include "bus_lab.h"
-#include "glib/object_path.h"
+#include "bus_peer_lab.h"
 
 namespace vf {
 namespace {
@@ -23,29 +21,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
-class BusPeer : public testing::Test {
- protected:
-  BusPeer() {
-    model.add(fake_domain());
-    model.add(fake_forward());
-    auto started = BusService::start({BusService::Bus::none, socket}, model, controller);
-    EXPECT_TRUE(started) << started.error().message;
-    service = *std::move(started);
-  }
-
-  CallAnswer add(const Ref<GDBusConnection>& peer, const char* arguments) {
-    return call(peer, domain_path(uuid1), domain_interface, "AddForward",
-                g_variant_new_parsed(arguments));
-  }
-
-  ScratchDirectory directory;
-  std::string socket = directory.path("bus.sock");
-  std::string address = "unix:path=" + socket;
-  const std::string forward = forward_path(uuid1, "tcp:8080:80");
-  FakeModel model;
-  FakeController controller;
-  std::unique_ptr<BusService> service;
-};
+class BusPeer : public BusPeerLab {};
 
 TEST_F(BusPeer, ShowsObjects) {
   const auto peer = connect_peer(socket);
@@ -191,41 +167,6 @@ TEST_F(BusPeer, FindsDomainsByIdUuidAndName) {
   EXPECT_THAT(none.message, AllOf(HasSubstr("virsh list"), Not(HasSubstr("\x1b"))));
 }
 
-TEST_F(BusPeer, AddsAndTellsBeforeItAnswers) {
-  const auto peer = connect_peer(socket);
-  SignalLog signals(peer);
-  ForwardView view = fake_forward("tcp:any:22");
-  view.host_port = Port::from(40022);
-  view.requested_port = {};
-  controller.added = std::vector<ForwardView>{view};
-  controller.before_added = [&] { model.add(view); };
-  const auto answer = add(peer, "({'guest-port': '22'}, {'live': <true>, 'config': <false>})");
-  EXPECT_EQ(answer.text(), "([('" + forward_path(uuid1, "tcp:any:22") + "', 40022, 0)],)");
-  EXPECT_THAT(signals.lines(), ElementsAre("InterfacesAdded " + forward_path(uuid1, "tcp:any:22")));
-  ASSERT_EQ(controller.asked.size(), 1u);
-  EXPECT_EQ(controller.asked[0].uuid, uuid1);
-  EXPECT_EQ(controller.asked[0].attributes, (ForwardAttributes{{"guest-port", "22"}}));
-  EXPECT_TRUE(controller.asked[0].scope.live);
-  EXPECT_FALSE(controller.asked[0].scope.config);
-}
-
-TEST_F(BusPeer, Removes) {
-  const auto peer = connect_peer(socket);
-  const auto by_name = call(peer, domain_path(uuid1), domain_interface, "RemoveForward",
-                            g_variant_new_parsed("('ssh', {'drain': <true>})"));
-  EXPECT_EQ(by_name.text(), "()");
-  EXPECT_EQ(controller.asked.back().forward, "ssh");
-  EXPECT_TRUE(controller.asked.back().drain);
-  ForwardView of_range = fake_forward("range#8001");
-  of_range.definition = "range";
-  model.add(of_range);
-  const auto itself = call(peer, forward_path(uuid1, "range#8001"), forward_interface, "Remove",
-                           g_variant_new_parsed("(@a{sv} {'persistent': <true>},)"));
-  EXPECT_EQ(itself.text(), "()");
-  EXPECT_EQ(controller.asked.back().forward, "range");
-  EXPECT_TRUE(controller.asked.back().scope.persistent);
-}
-
 TEST_F(BusPeer, ShowsPortsThatTheGuestHasOpen) {
   PortView port = fake_port();
   port.forward = "auto:tcp:3000";
@@ -271,39 +212,6 @@ TEST_F(BusPeer, TellsOfPortsAsTheyComeChangeAndGo) {
                                            "InterfacesRemoved " + path));
 }
 
-TEST_F(BusPeer, BlocksUnblocksAndSwitches) {
-  const auto peer = connect_peer(socket);
-  const std::string domain = domain_path(uuid1);
-  const auto ask = [&](const char* method, const char* arguments) {
-    return call(peer, domain, domain_interface, method, g_variant_new_parsed(arguments));
-  };
-  EXPECT_EQ(ask("Block", "('tcp', '3000', @a{sv} {})").error, "");
-  EXPECT_EQ(ask("Unblock", "('udp', '3000-3009', {'live': <true>})").error, "");
-  EXPECT_EQ(ask("SetAutomatic", "('policy', {'config': <true>})").error, "");
-  ASSERT_EQ(controller.asked.size(), 3u);
-  EXPECT_EQ(controller.asked[0].forward, "block tcp 3000");
-  EXPECT_EQ(controller.asked[1].forward, "unblock udp 3000-3009");
-  EXPECT_TRUE(controller.asked[1].scope.live);
-  EXPECT_EQ(controller.asked[2].forward, "auto policy");
-  EXPECT_TRUE(controller.asked[2].scope.config);
-  EXPECT_EQ(ask("Allow", "('tcp', '3000', @a{sv} {})").error, "");
-  EXPECT_EQ(ask("Allow", "('tcp', '3000', {'process': <'node'>, 'config': <true>})").error, "");
-  EXPECT_EQ(controller.asked[3].forward, "allow tcp 3000 ");
-  EXPECT_EQ(controller.asked[4].forward, "allow tcp 3000 node");
-  EXPECT_TRUE(controller.asked[4].scope.config);
-  const std::string invalid = "org.virtforward1.Error.InvalidArgument";
-  EXPECT_EQ(ask("Allow", "('tcp', '3000', {'process': <true>})").error, invalid);
-  EXPECT_EQ(ask("Allow", "('tcp', '3000', {'drain': <true>})").error, invalid);
-  EXPECT_EQ(ask("Block", "('tcp', '3000', {'process': <'node'>})").error, invalid);
-  EXPECT_EQ(ask("Block", "('sctp', '3000', @a{sv} {})").error, invalid);
-  EXPECT_EQ(ask("Block", "('tcp', '0', @a{sv} {})").error, invalid);
-  EXPECT_EQ(ask("Block", "('tcp', '1', {'drain': <true>})").error, invalid);
-  EXPECT_EQ(ask("SetAutomatic", "('on', @a{sv} {})").error, invalid);
-  controller.switched = Unexpected(ErrorCode::no_such_forward, "is not blocked");
-  EXPECT_EQ(ask("Unblock", "('tcp', '1', @a{sv} {})").error,
-            "org.virtforward1.Error.NoSuchForward");
-}
-
 TEST_F(BusPeer, Counts) {
   const auto peer = connect_peer(socket);
   controller.all_counted = std::vector<Controller::Counted>{{uuid1, "tcp:8080:80", {4, 5, 6}}};
@@ -331,75 +239,6 @@ TEST_F(BusPeer, TellsOfItself) {
             "[('swift', 5, 6, [(100, 4), (250, 5)]), ('bulk', 0, 0, [])])");
 }
 
-TEST_F(BusPeer, EveryErrorKeepsItsNameAndText) {
-  const auto peer = connect_peer(socket);
-  for (const ErrorCode code :
-       {ErrorCode::failed, ErrorCode::invalid_argument, ErrorCode::no_such_domain,
-        ErrorCode::no_such_forward, ErrorCode::ambiguous_name, ErrorCode::domain_not_running,
-        ErrorCode::port_busy, ErrorCode::not_allowed, ErrorCode::not_supported}) {
-    controller.added = Unexpected(code, "do \"this\"\nnext");
-    const auto answer = add(peer, "({'guest-port': '22'}, @a{sv} {})");
-    EXPECT_EQ(answer.error, std::string(bus_error_prefix) + std::string(error_name(code)));
-    EXPECT_EQ(answer.message, "do \"this\"\nnext");
-  }
-  controller.added = Unexpected(ErrorCode::failed, "bytes \xff");
-  EXPECT_EQ(add(peer, "({'guest-port': '22'}, @a{sv} {})").message, "bytes \\xff");
-}
-
-TEST_F(BusPeer, RefusesArgumentsByName) {
-  const auto peer = connect_peer(socket);
-  const char invalid[] = "org.virtforward1.Error.InvalidArgument";
-  const auto unknown = add(peer, "({'guest-port': '22'}, {'lively': <true>})");
-  EXPECT_EQ(unknown.error, invalid);
-  EXPECT_THAT(unknown.message, HasSubstr("\"lively\""));
-  const auto drain = add(peer, "({'guest-port': '22'}, {'drain': <true>})");
-  EXPECT_THAT(drain.message, HasSubstr("\"drain\""));
-  const auto type = add(peer, "({'guest-port': '22'}, {'live': <'yes'>})");
-  EXPECT_EQ(type.error, invalid);
-  EXPECT_THAT(type.message, HasSubstr("\"live\""));
-  EXPECT_EQ(add(peer, "({'a': '1', 'a': '2'}, @a{sv} {})").error, invalid);
-  GVariantBuilder many;
-  g_variant_builder_init(&many, G_VARIANT_TYPE("a{ss}"));
-  for (int number = 0; number < 65; ++number)
-    g_variant_builder_add(&many, "{ss}", std::to_string(number).c_str(), "");
-  EXPECT_EQ(call(peer, domain_path(uuid1), domain_interface, "AddForward",
-                 g_variant_new("(a{ss}a{sv})", &many, nullptr))
-                .error,
-            invalid);
-  EXPECT_TRUE(controller.asked.empty());
-}
-
-TEST_F(BusPeer, ADryRunIsAskedForByItself) {
-  const auto peer = connect_peer(socket);
-  controller.added = std::vector<ForwardView>{fake_forward()};
-  EXPECT_THAT(add(peer, "({'guest-port': '80'}, {'dry-run': <true>, 'live': <true>})").text(),
-              HasSubstr(", 8080, "));
-  ASSERT_EQ(controller.asked.size(), 1u);
-  EXPECT_EQ(controller.asked[0].forward, "dry-run");
-  EXPECT_TRUE(controller.asked[0].scope.live);
-  add(peer, "({'guest-port': '80'}, {'dry-run': <false>})");
-  EXPECT_EQ(controller.asked[1].forward, "");
-}
-
-TEST_F(BusPeer, ChangesAForward) {
-  const auto peer = connect_peer(socket);
-  controller.added = std::vector<ForwardView>{fake_forward()};
-  const auto change = [&](const char* arguments) {
-    return call(peer, domain_path(uuid1), domain_interface, "ChangeForward",
-                g_variant_new_parsed(arguments));
-  };
-  EXPECT_THAT(change("('www', {'label': '', 'host-port': '81'}, {'config': <true>})").text(),
-              HasSubstr(", 8080, "));
-  ASSERT_EQ(controller.asked.size(), 1u);
-  EXPECT_EQ(controller.asked[0].forward, "change www");
-  EXPECT_THAT(
-      controller.asked[0].attributes,
-      testing::UnorderedElementsAre(testing::Pair("label", ""), testing::Pair("host-port", "81")));
-  EXPECT_TRUE(controller.asked[0].scope.config);
-  EXPECT_EQ(change("('www', {'label': ''}, {'dry-run': <true>})").error,
-            "org.virtforward1.Error.InvalidArgument");
-}
-
 TEST_F(BusPeer, NamesWhatDoesNotExist) {
   const auto peer = connect_peer(socket);
   const auto gone_domain = call(peer, domain_path(uuid2), domain_interface, "AddForward",
@@ -425,57 +264,6 @@ TEST_F(BusPeer, PropertiesAreReadOnlyAndAbsentOnesSaySo) {
   const auto set = call(peer, forward, properties_interface, "Set",
                         g_variant_new_parsed("('org.virtforward1.Forward', 'Label', <'x'>)"));
   EXPECT_EQ(set.error, "org.freedesktop.DBus.Error.InvalidArgs");
-}
-
-TEST_F(BusPeer, ACallThatIsGivenUpIsAnswered) {
-  const auto peer = connect_peer(socket);
-  controller.hold = true;
-  std::string error;
-  g_dbus_connection_call(
-      peer.get(), nullptr, domain_path(uuid1).c_str(), domain_interface, "AddForward",
-      g_variant_new_parsed("({'guest-port': '22'}, @a{sv} {})"), nullptr, G_DBUS_CALL_FLAGS_NONE,
-      -1, nullptr,
-      [](GObject* source, GAsyncResult* result, gpointer data) {
-        GErrorOut failure;
-        const auto value =
-            adopt(g_dbus_connection_call_finish(G_DBUS_CONNECTION(source), result, failure.out()));
-        *static_cast<std::string*>(data) =
-            take_string(g_dbus_error_get_remote_error(failure.get()));
-      },
-      &error);
-  ASSERT_TRUE(iterate_until([&] { return !controller.held.empty(); }));
-  controller.held.clear();
-  EXPECT_TRUE(iterate_until([&] { return !error.empty(); }));
-  EXPECT_EQ(error, "org.virtforward1.Error.Failed");
-}
-
-TEST_F(BusPeer, LateAnswersAfterTheEndAreHarmless) {
-  const auto peer = connect_peer(socket);
-  controller.hold = true;
-  g_dbus_connection_call(peer.get(), nullptr, domain_path(uuid1).c_str(), domain_interface,
-                         "AddForward", g_variant_new_parsed("({'guest-port': '22'}, @a{sv} {})"),
-                         nullptr, G_DBUS_CALL_FLAGS_NONE, -1, nullptr, nullptr, nullptr);
-  ASSERT_TRUE(iterate_until([&] { return !controller.held.empty(); }));
-  service.reset();
-  EXPECT_EQ(model.observer, nullptr);
-  controller.held[0](std::vector<ForwardView>());
-  EXPECT_FALSE(std::ifstream(socket));
-  EXPECT_TRUE(iterate_until([&] { return g_dbus_connection_is_closed(peer.get()); }));
-}
-
-TEST_F(BusPeer, UnansweredCallsHaveABound) {
-  const auto peer = connect_peer(socket);
-  controller.hold = true;
-  for (int number = 0; number < 64; ++number)
-    g_dbus_connection_call(peer.get(), nullptr, domain_path(uuid1).c_str(), domain_interface,
-                           "AddForward", g_variant_new_parsed("({'guest-port': '22'}, @a{sv} {})"),
-                           nullptr, G_DBUS_CALL_FLAGS_NONE, -1, nullptr, nullptr, nullptr);
-  const auto refused = add(peer, "({'guest-port': '22'}, @a{sv} {})");
-  EXPECT_EQ(refused.error, "org.freedesktop.DBus.Error.LimitsExceeded");
-  EXPECT_EQ(controller.held.size(), 64u);
-  controller.held.clear();
-  controller.hold = false;
-  EXPECT_EQ(add(peer, "({'guest-port': '22'}, @a{sv} {})").error, "");
 }
 
 TEST_F(BusPeer, TenThousandObjects) {

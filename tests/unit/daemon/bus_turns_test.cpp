@@ -8,9 +8,7 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
-#include "bus_fake.h"
-#include "bus_lab.h"
-#include "glib/object_path.h"
+#include "bus_peer_lab.h"
 
 namespace vf {
 namespace {
@@ -48,7 +46,9 @@ TEST(BusTurns, WhoComesLateWaitsForOneCallOfAFlood) {
 TEST(BusTurns, WhatWaitsHasABoundForEach) {
   BusTurns turns(2);
   int handled = 0;
-  const auto add = [&](const char* caller) { return turns.add({nullptr, caller}, [&] { ++handled; }); };
+  const auto add = [&](const char* caller) {
+    return turns.add({nullptr, caller}, [&] { ++handled; });
+  };
   EXPECT_TRUE(add("flood"));
   EXPECT_TRUE(add("flood"));
   EXPECT_FALSE(add("flood"));
@@ -61,16 +61,8 @@ TEST(BusTurns, WhatWaitsHasABoundForEach) {
   EXPECT_EQ(handled, 2);
 }
 
-class BusFlood : public testing::Test {
+class BusFlood : public BusPeerLab {
  protected:
-  BusFlood() {
-    model.add(fake_domain());
-    model.add(fake_forward());
-    auto started = BusService::start({BusService::Bus::none, socket}, model, controller);
-    EXPECT_TRUE(started) << started.error().message;
-    service = *std::move(started);
-  }
-
   // The main loop does not go on meanwhile. `answered` counts answers that are no errors.
   static void ask(const Ref<GDBusConnection>& peer, const std::string& path, const char* interface,
                   const char* method, GVariant* arguments, int& answered, int& refused) {
@@ -102,12 +94,6 @@ class BusFlood : public testing::Test {
       g_thread_yield();
     }
   }
-
-  ScratchDirectory directory;
-  std::string socket = directory.path("bus.sock");
-  FakeModel model;
-  FakeController controller;
-  std::unique_ptr<BusService> service;
 };
 
 TEST_F(BusFlood, AnotherPeerIsServedBesideIt) {
@@ -146,7 +132,8 @@ TEST_F(BusFlood, IntrospectionsOfAllObjectsHaveABound) {
   EXPECT_TRUE(iterate_until([&] { return answered + refused == 100; }));
   EXPECT_LT(answered, 50);
   EXPECT_GE(answered, 8);
-  const auto later = call(flood, forwards_path, "org.freedesktop.DBus.Introspectable", "Introspect");
+  const auto later =
+      call(flood, forwards_path, "org.freedesktop.DBus.Introspectable", "Introspect");
   EXPECT_NE(later.text(), "");
 }
 

@@ -43,21 +43,23 @@ struct Edit {
 const PortRange web_port(*Port::from(80));
 const PortRange shop_port(*Port::from(81));
 
-std::function<void(Result<std::vector<ForwardView>>)> of_forwards(Done done) {
-  return [done = std::move(done)](Result<std::vector<ForwardView>> views) {
-    done(views ? Result<void>() : Result<void>(Unexpected(std::move(views).error())));
+template <typename Value>
+std::function<void(Result<Value>)> of(Done done) {
+  return [done = std::move(done)](Result<Value> value) {
+    done(value ? Result<void>() : Result<void>(Unexpected(std::move(value).error())));
   };
 }
 
 const Edit edits[] = {
     {"Add",
      [](ForwardEditor& editor, const std::string& uuid, EditScope scope, Done done) {
-       editor.add_forward(uuid, {{"guest-port", "22"}}, scope, of_forwards(std::move(done)));
+       editor.add_forwards(uuid, {{{"guest-port", "22"}}, {{"guest-port", "23"}}}, scope,
+                           of<Controller::Added>(std::move(done)));
      }},
     {"Change",
      [](ForwardEditor& editor, const std::string& uuid, EditScope scope, Done done) {
        editor.change_forward(uuid, "tcp:8080:80", {{"label", "new"}}, scope,
-                             of_forwards(std::move(done)));
+                             of<std::vector<ForwardView>>(std::move(done)));
      }},
     {"Remove",
      [](ForwardEditor& editor, const std::string& uuid, EditScope scope, Done done) {
@@ -77,8 +79,7 @@ const Edit edits[] = {
      }},
     {"Disallow",
      [](ForwardEditor& editor, const std::string& uuid, EditScope scope, Done done) {
-       editor.disallow(uuid, Protocol::tcp, PortRange(*Port::from(82)), "", scope,
-                       std::move(done));
+       editor.disallow(uuid, Protocol::tcp, PortRange(*Port::from(82)), "", scope, std::move(done));
      }},
     {"SetAutomatic",
      [](ForwardEditor& editor, const std::string& uuid, EditScope scope, Done done) {

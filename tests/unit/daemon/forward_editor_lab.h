@@ -63,9 +63,10 @@ class EditorLab : public testing::Test {
                           [&](Outcome done) { outcome = std::move(done); });
     return wait(outcome);
   }
-  Outcome add(const ForwardAttributes& attributes, EditScope scope = {}) {
-    std::optional<Outcome> outcome;
-    editor.add_forward(uuid, attributes, scope, [&](Outcome done) { outcome = std::move(done); });
+  Result<Controller::Added> add(const std::vector<ForwardAttributes>& forwards,
+                                EditScope scope = {}) {
+    std::optional<Result<Controller::Added>> outcome;
+    editor.add_forwards(uuid, forwards, scope, [&](auto done) { outcome = std::move(done); });
     return wait(outcome);
   }
 

@@ -97,12 +97,88 @@ TEST_F(ForwardEditorTest, AChangeOfWhichOneSideFailsIsTakenBack) {
 TEST_F(ForwardEditorTest, AnAdditionOfWhichOneSideFailsIsTakenBackBeforeItIsAnswered) {
   begin(web_);
   set(web_ + R"(<forward guest-port="22" host-port="2222"/>)", VIR_DOMAIN_AFFECT_CONFIG);
-  const Outcome added = add({{"guest-port", "22"}, {"host-port", "2222"}}, {.persistent = true});
+  const auto added = add({{{"guest-port", "22"}, {"host-port", "2222"}}}, {.persistent = true});
   ASSERT_FALSE(added);
   EXPECT_EQ(added.error().code, ErrorCode::invalid_argument);
   EXPECT_THAT(metadata(VIR_DOMAIN_AFFECT_LIVE), Not(HasSubstr("2222")));
   EXPECT_THAT(metadata(VIR_DOMAIN_AFFECT_CONFIG), HasSubstr("2222"));
   EXPECT_FALSE(ports.is_bound(2222));
+}
+
+TEST_F(ForwardEditorTest, ManyAreAddedAtOnce) {
+  begin(web_);
+  const auto added = add({{{"guest-port", "22"}, {"host-port", "2222"}},
+                          {{"guest-port", "5000-5001"}, {"name", "games"}}},
+                         {.persistent = true});
+  ASSERT_TRUE(added) << added.error().message;
+  ASSERT_EQ(added->size(), 2u);
+  ASSERT_EQ(added->front().size(), 1u);
+  EXPECT_EQ(added->front().front().host_port->number(), 2222u);
+  EXPECT_EQ(added->back().size(), 2u);
+  EXPECT_TRUE(ports.is_bound(2222));
+  for (const unsigned side : {VIR_DOMAIN_AFFECT_LIVE, VIR_DOMAIN_AFFECT_CONFIG})
+    EXPECT_EQ(parse_definitions(metadata(side)).definitions.forwards.size(), 3u);
+  EXPECT_EQ(add({})->size(), 0u);
+}
+
+TEST_F(ForwardEditorTest, OfManyWithOneThatCannotBeHadThereIsNone) {
+  begin(web_);
+  ports.held_by_others = {9090};
+  const auto refused = [&](const std::vector<ForwardAttributes>& forwards) {
+    for (const EditScope scope : {EditScope{}, EditScope{.persistent = true}}) {
+      const auto added = add(forwards, scope);
+      if (added) return std::string("added");
+      EXPECT_EQ(parse_definitions(metadata(VIR_DOMAIN_AFFECT_LIVE)).definitions.forwards.size(),
+                1u);
+      EXPECT_EQ(parse_definitions(metadata(VIR_DOMAIN_AFFECT_CONFIG)).definitions.forwards.size(),
+                1u);
+      EXPECT_FALSE(ports.is_bound(2222));
+      EXPECT_EQ(table.forwards(uuid).size(), 1u);
+      if (scope.persistent) return added.error().message;
+    }
+    return std::string();
+  };
+  const ForwardAttributes fine{{"guest-port", "22"}, {"host-port", "2222"}};
+  EXPECT_EQ(refused({fine, {{"guest-port", "23"}, {"host-port", "9090"}, {"on-busy", "fail"}}}),
+            "entry 2: 9090 is in use");
+  EXPECT_THAT(refused({fine, {{"guest-port", "80"}, {"host-port", "8080"}}}),
+              HasSubstr("entry 2: domain \"test\" already has the forward \"tcp:8080:80\""));
+  EXPECT_THAT(refused({fine, {{"guest-port", "0"}}}), HasSubstr("entry 2: "));
+  EXPECT_THAT(refused({fine, {{"guest-port", "81"}}, fine}),
+              HasSubstr("entry 3: there is a forward \"tcp:2222:22\" already, among these"));
+  EXPECT_THAT(refused({fine, {{"guest-port", "81"}, {"host-address", "0.0.0.0"}}}),
+              HasSubstr("entry 2: "));
+}
+
+TEST_F(ForwardEditorTest, MoreThanTheHostAllowsAreRefusedBeforeAnyIsBound) {
+  begin(web_);
+  std::vector<ForwardAttributes> many;
+  for (unsigned port = 1; port <= 1024; ++port)
+    many.push_back({{"guest-port", std::to_string(port)}, {"name", std::to_string(port)}});
+  for (const EditScope scope : {EditScope{.live = true}, EditScope{.config = true}}) {
+    const auto added = add(many, scope);
+    ASSERT_FALSE(added);
+    EXPECT_EQ(added.error().code, ErrorCode::not_allowed);
+    EXPECT_THAT(added.error().message,
+                HasSubstr("entry 1024: more than 1024 forwards in one domain"));
+    EXPECT_FALSE(ports.is_bound(40000));
+    EXPECT_THAT(relay.take(), IsEmpty());
+  }
+  many.pop_back();
+  EXPECT_TRUE(add(many));
+}
+
+TEST_F(ForwardEditorTest, TriedOutNoTwoGetTheSamePort) {
+  begin(web_);
+  std::optional<Result<Controller::Added>> outcome;
+  const ForwardAttributes one{{"guest-port", "22"}, {"host-port", "2222"}};
+  editor.try_forwards(uuid, {one, {{"guest-port", "23"}, {"host-port", "2222"}}}, {},
+                      [&](auto done) { outcome = std::move(done); });
+  const auto tried = wait(outcome);
+  ASSERT_TRUE(tried) << tried.error().message;
+  EXPECT_EQ(tried->back().front().host_port->number(), 2223u);
+  EXPECT_FALSE(ports.is_bound(2222));
+  EXPECT_THAT(metadata(VIR_DOMAIN_AFFECT_LIVE), Not(HasSubstr("2222")));
 }
 
 }  // namespace

@@ -348,7 +348,7 @@ TEST_F(ReconcilerTest, WantingBindsBeforeTheMetadataSaysSo) {
   reconciler.resynced({running("web", "")});
   DomainRecord* domain = reconciler.domain("web-uuid");
   ASSERT_TRUE(domain);
-  const auto views = reconciler.want(*domain, *parse_forward({{"guest-port", "80"}}));
+  const auto views = reconciler.want(*domain, {*parse_forward({{"guest-port", "80"}})});
   ASSERT_TRUE(views);
   ASSERT_EQ(views->size(), 1u);
   EXPECT_EQ(views->front().host_port->number(), 40000);
@@ -365,7 +365,8 @@ TEST_F(ReconcilerTest, WhatCannotBeHadIsNotWantedAnyMore) {
   reconciler.resynced({running("web", "")});
   DomainRecord* domain = reconciler.domain("web-uuid");
   const auto views = reconciler.want(
-      *domain, *parse_forward({{"guest-port", "80"}, {"host-port", "8080"}, {"on-busy", "fail"}}));
+      *domain,
+      {*parse_forward({{"guest-port", "80"}, {"host-port", "8080"}, {"on-busy", "fail"}})});
   ASSERT_FALSE(views);
   EXPECT_EQ(views.error().code, ErrorCode::port_busy);
   EXPECT_THAT(table.forwards("web-uuid"), IsEmpty());

@@ -459,7 +459,7 @@ TEST_F(ReconcilerWays, APinnedWayThatCanNeverBeIsAnError) {
   ForwardDefinition definition;
   definition.guest = PortRange(*Port::from(22));
   definition.transport = Transport::ssh;
-  const auto wanted = reconciler.want(*reconciler.domain("web-uuid"), definition);
+  const auto wanted = reconciler.want(*reconciler.domain("web-uuid"), {definition});
   ASSERT_FALSE(wanted);
   EXPECT_EQ(wanted.error().code, ErrorCode::not_supported);
   EXPECT_THAT(wanted.error().message, HasSubstr("<ssh>"));
