@@ -309,7 +309,7 @@ TEST_F(AgentConnection, WithoutASessionTheNextEndpointIsTriedAtOnce) {
 TEST_F(AgentConnection, WithoutAnAgentThereIsNoWay) {
   const Endpoint host = serve();
   share_->domain->agent.close(ENOTCONN);
-  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  EXPECT_EQ(ending_at(host), ECONNRESET);
   EXPECT_EQ(last_event(1), "failing uuid/a " + std::to_string(ENOTCONN));
 }
 

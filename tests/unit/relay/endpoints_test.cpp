@@ -130,8 +130,8 @@ TEST(Endpoints, ADomainsForwardsShareItsBound) {
   const Fd first_guest = accepted_socket(guest);
   Fd second = connected_socket(hosts[1]);
   Fd second_guest = accepted_socket(guest);
-  EXPECT_EQ(ending(connected_socket(hosts[0])), ECONNRESET);
-  EXPECT_EQ(ending(connected_socket(hosts[1])), ECONNRESET);
+  EXPECT_EQ(ending_at(hosts[0]), ECONNRESET);
+  EXPECT_EQ(ending_at(hosts[1]), ECONNRESET);
   const Fd other = connected_socket(hosts[2]);
   expect_carried(other, accepted_socket(guest));
   // A place that is free again is another's.
@@ -148,7 +148,7 @@ TEST(Endpoints, ADomainsForwardsShareItsBound) {
 TEST(Endpoints, AUnixTargetThatIsNotThereIsAReset) {
   RelayThread relay;
   const Endpoint host = relay.add("a", {some_name()});
-  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  EXPECT_EQ(ending_at(host), ECONNRESET);
   ASSERT_TRUE(relay.events.wait_for(1));
   EXPECT_EQ(relay.events.all().front(), "failing a " + std::to_string(ECONNREFUSED));
 }

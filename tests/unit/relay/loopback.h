@@ -99,6 +99,12 @@ inline int ending(const Fd& fd) {
   return count == 0 ? 0 : count < 0 ? errno : -1;
 }
 
+// Of a connection to it. Its reset may be there before connect() returns, which says so then.
+inline int ending_at(const Endpoint& to) {
+  const Fd fd = connected_socket(to);
+  return fd ? ending(fd) : errno;
+}
+
 inline void reset(Fd fd) {
   const linger now{1, 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);

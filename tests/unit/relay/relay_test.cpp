@@ -161,7 +161,7 @@ TEST_F(RelayTest, ARefusingGuestResetsItsClientAndIsReportedOnceASecond) {
   target_.reset();
   const Endpoint host = relay_.add("a", {nobody});
   for (int i = 0; i < 50; ++i)
-    EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+    EXPECT_EQ(ending_at(host), ECONNRESET);
   const auto events = relay_.events.all();
   ASSERT_GE(events.size(), 1u);
   EXPECT_LE(events.size(), 3u);
@@ -188,7 +188,7 @@ TEST_F(RelayTest, ProvenOnceAndAgainAfterAFailure) {
   EXPECT_EQ(relay_.events.all(), std::vector<std::string>{"proven a"});
   const Endpoint address = target();
   target_.reset();
-  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  EXPECT_EQ(ending_at(host), ECONNRESET);
   ASSERT_TRUE(relay_.events.wait_for(2));
   target_ = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int yes = 1;
@@ -206,7 +206,7 @@ TEST_F(RelayTest, AFailureTooSoonToBeToldIsToldWhenItsSecondIsOver) {
   const Endpoint address = target();
   target_.reset();
   const Endpoint host = relay_.add("a", {address});
-  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  EXPECT_EQ(ending_at(host), ECONNRESET);
   ASSERT_TRUE(relay_.events.wait_for(1));
   target_ = Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int yes = 1;
@@ -217,7 +217,7 @@ TEST_F(RelayTest, AFailureTooSoonToBeToldIsToldWhenItsSecondIsOver) {
   join(host);
   ASSERT_TRUE(relay_.events.wait_for(2));
   target_.reset();
-  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  EXPECT_EQ(ending_at(host), ECONNRESET);
   ASSERT_TRUE(relay_.events.wait_for(3));
   const std::string failing = "failing a " + std::to_string(ECONNREFUSED);
   EXPECT_EQ(relay_.events.all(), (std::vector<std::string>{failing, "proven a", failing}));
@@ -225,7 +225,7 @@ TEST_F(RelayTest, AFailureTooSoonToBeToldIsToldWhenItsSecondIsOver) {
 
 TEST_F(RelayTest, WithoutAWayTheClientIsResetAtOnce) {
   const Endpoint host = relay_.add("a", {});
-  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  EXPECT_EQ(ending_at(host), ECONNRESET);
   EXPECT_TRUE(relay_.events.all().empty());
 }
 
@@ -233,7 +233,7 @@ TEST_F(RelayTest, AboveTheBoundClientsAreReset) {
   const Endpoint host = relay_.add("a", {target()}, 2);
   Pair first = join(host);
   const Pair second = join(host);
-  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  EXPECT_EQ(ending_at(host), ECONNRESET);
   first = {};
   ASSERT_TRUE(relay_.eventually(
       [](ServedForwards& table, Loop&) { return table.counters().at(0).connections == 1; }));

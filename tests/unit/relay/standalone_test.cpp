@@ -311,7 +311,7 @@ TEST(Standalone, OptionsHoldForEachPair) {
   const Fd client = connected_socket(host);
   const Fd accepted = accepted_socket(guest);
   EXPECT_EQ(receive(accepted, 12), std::string("\r\n\r\n\0\r\nQUIT\n", 12));
-  EXPECT_EQ(ending(connected_socket(host)), ECONNRESET);
+  EXPECT_EQ(ending_at(host), ECONNRESET);
 }
 
 TEST(Standalone, AnAddressThatIsNotOursIsAnError) {
