@@ -52,7 +52,7 @@ std::string forward_words(const PortView& port, const GuestPortsShown& shown) {
 std::string agent_words(const DomainView& domain) {
   if (!domain.active) return "none, the domain does not run";
   std::string words = domain.guest_agent.empty() ? "none" : domain.guest_agent;
-  if (!domain.guest_agent_reason.empty()) words += ": " + domain.guest_agent_reason;
+  if (const std::string why = agent_reason(domain); !why.empty()) words += ": " + why;
   return printable(words);
 }
 
@@ -121,6 +121,9 @@ int run_auto(const Verb& verb, Call& call) {
   if (!mode) return show(*found, call);
   const auto done = found->daemon->set_automatic(found->path, *mode, edit);
   if (!done) return fail(with_scope_hint(done.error(), found->domain));
+  if (const std::string why = agent_reason(found->domain);
+      *mode == AutoMode::yes && found->domain.active && !why.empty())
+    say("nothing tells of its ports yet: " + why + "; see " + found->command("doctor"));
   return show_ports_json(*daemons, positional[0], call);
 }
 

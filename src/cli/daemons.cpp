@@ -56,7 +56,8 @@ std::string joined_uris(const std::vector<const Daemon*>& daemons, const std::st
 std::string FoundDomain::command(std::string_view verb, std::string_view rest) const {
   const std::string session = session_instance().uri;
   return "virt-forward " + (daemon->uri() == session ? "-c " + session + ' ' : "") +
-         std::string(verb) + ' ' + shell_word(domain.name) + ' ' + std::string(rest);
+         std::string(verb) + ' ' + shell_word(domain.name) +
+         (rest.empty() ? "" : ' ' + std::string(rest));
 }
 
 std::optional<ParsedDefinitions> read_metadata(const Daemon& daemon, const std::string& path,

@@ -21,7 +21,7 @@ struct FoundDomain {
   DomainView domain;
 
   // "virt-forward block web 80", as a line of a shell; with -c where the session's daemon is meant.
-  std::string command(std::string_view verb, std::string_view rest) const;
+  std::string command(std::string_view verb, std::string_view rest = {}) const;
 };
 
 // One side of the domain's metadata, `side` live or config; nothing where it cannot be read.

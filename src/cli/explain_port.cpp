@@ -55,8 +55,7 @@ std::string nothing_said(const DomainView& domain, Protocol protocol, Port port)
                 ? ", or was not asked: UDP is looked at where a definition or a "
                   "rule names it"
                 : "");
-  std::string why = domain.guest_agent_reason;
-  if (domain.guest_agent == "no-vsock" && why.empty()) why = "the domain has no <vsock> device";
+  const std::string why = agent_reason(domain);
   return "not known: no agent tells what listens in the guest" +
          (why.empty() ? "" : " (" + why + ')');
 }

@@ -42,7 +42,7 @@ std::optional<std::string> nearest(std::string_view word,
     if (candidate.size() > word.size() + most_edits || word.size() > candidate.size() + most_edits)
       continue;
     const std::size_t edits = distance(word, candidate);
-    if (edits >= least || edits >= candidate.size()) continue;
+    if (edits == 0 || edits >= least || edits >= candidate.size()) continue;
     least = edits;
     best = candidate;
   }

@@ -99,6 +99,11 @@ const char* state_color(DetectedState state) {
   return "2";
 }
 
+std::string agent_reason(const DomainView& domain) {
+  const bool no_device = domain.guest_agent == "no-vsock" && domain.guest_agent_reason.empty();
+  return no_device ? "the domain has no <vsock> device" : domain.guest_agent_reason;
+}
+
 const char* state_color(const ForwardView& forward) {
   switch (forward.state) {
     case ForwardState::active:

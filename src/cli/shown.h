@@ -30,6 +30,8 @@ std::string reason_words(const ForwardView& forward);
 std::string port_words(const PortView& port);
 // The name, else that of the process; "-" for neither.
 std::string name_words(const ForwardView& forward);
+// Why no agent tells of the domain's ports; empty where that is not known.
+std::string agent_reason(const DomainView& domain);
 // ANSI colour (SGR parameters) of the state.
 const char* state_color(const ForwardView& forward);
 const char* state_color(DetectedState state);

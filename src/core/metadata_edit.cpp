@@ -96,24 +96,25 @@ bool is_blank(const xmlNode* node) {
   return node && xmlIsBlankNode(node) == 1;
 }
 
+Unexpected cannot_be_edited(const std::string& why) {
+  return Unexpected(ErrorCode::invalid_argument,
+                    "the metadata cannot be edited: " + why + ": \"virsh metadata DOMAIN " +
+                        std::string(metadata_namespace) +
+                        " --key vf --edit\" mends it, and --remove instead of --key vf --edit "
+                        "takes it away; of the domain's next start with --config");
+}
+
 Result<XmlDocument> editable(std::string_view xml) {
   if (xml.empty()) return XmlDocument::make("forwards");
   XmlProblem problem;
   auto document = XmlDocument::read(xml, definition_limits,
                                     /*positions=*/true, problem);
   if (!document)
-    return Unexpected(ErrorCode::invalid_argument, "the metadata cannot be edited: line " +
-                                                       std::to_string(problem.line) + ": " +
-                                                       problem.found);
+    return cannot_be_edited("line " + std::to_string(problem.line) + ": " + problem.found);
   const std::string_view home = namespace_of(document->root()->ns);
   if (view(document->root()->name) != "forwards" || (!home.empty() && home != metadata_namespace))
-    return Unexpected(ErrorCode::invalid_argument,
-                      "the metadata cannot be edited: its element is <" +
-                          printable(view(document->root()->name), 80) +
-                          ">, and allowed is <forwards> of " + std::string(metadata_namespace) +
-                          ": \"virsh metadata DOMAIN " + std::string(metadata_namespace) +
-                          " --key vf --edit\" mends it, and --remove instead of --key vf --edit "
-                          "takes it away; of the domain's next start with --config");
+    return cannot_be_edited("its element is <" + printable(view(document->root()->name), 80) +
+                            ">, and allowed is <forwards> of " + std::string(metadata_namespace));
   leave_namespace(document->root());
   return *std::move(document);
 }

@@ -274,18 +274,21 @@ void ForwardEditor::remove_now(const std::string& uuid, const std::string& forwa
                        (elsewhere ? " while it runs: use --config for the one of its next start"
                                   : ": see virt-forward list " + domain->snapshot().name)));
   }
+  std::vector<std::string> draining;
   if (drain && holding.live)
     for (const auto& [id, bound] : domain->bound)
-      if (domain->definition_of(id) == identity) domain->draining.insert(id);
+      if (domain->definition_of(id) == identity) draining.push_back(id);
+  domain->draining.insert(draining.begin(), draining.end());
   write(
       uuid, holding,
       [identity = *identity](const std::string& element) {
         return with_forward_removed(element, identity);
       },
-      [this, uuid, done = std::move(done)](Result<void> result) {
+      [this, uuid, draining, done = std::move(done)](Result<void> result) {
         // What was to drain and stays is cut when it is removed another day.
         if (DomainRecord* record = reconciler_.domain(uuid); record && !result)
-          record->draining.clear();
+          for (const std::string& id : draining)
+            record->draining.erase(id);
         done(std::move(result));
       });
 }

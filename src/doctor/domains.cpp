@@ -116,9 +116,8 @@ class Judge {
         continue;
       if (forward.live)
         add(FindingId::live_only, Severity::warning,
-            "forward " + forward_name(forward) +
-                " is in the running domain alone, or otherwise at "
-                "its next start",
+            "the next start of the domain does not have the forward " + forward_name(forward) +
+                " as it is now",
             copy_command(forward, definition_of(forward, seen_.live), Side::config, seen_.config));
       else
         add(FindingId::config_only, Severity::warning,

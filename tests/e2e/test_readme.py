@@ -159,13 +159,16 @@ def test_everything_that_a_guest_opens(daemon, stand_in):
 
 
 def test_the_rules(daemon, stand_in):
-    _, inside = stand_in(guests.forwards(RULES))
+    _, inside = stand_in(RULES)
     for number in (8001, 9001):
         inside.serve(number)
     inside.serve(5432, "127.0.0.1", "--name", "postgres")
     daemon.wait_forward(host_port=18001, state="active")
     daemon.wait_forward(host_port=15432, label="database")
     assert not [one for one in daemon.forwards() if one["guest"]["port"] == 9001]
+    with open("/run/lab/rules.xml", "w", encoding="utf-8") as file:
+        file.write(RULES)
+    assert "18001" in run("virt-forward explain --metadata /run/lab/rules.xml --listener 0.0.0.0:8001,process=java")
 
 
 def test_a_machine_of_a_user(user):  # noqa: F811

@@ -52,6 +52,18 @@ TEST_F(Automatic, ShowsSwitchAgentAndPorts) {
   EXPECT_TRUE(daemon_.controller.asked.empty());
 }
 
+TEST_F(Automatic, IsSwitchedOnWhereNothingTellsOfPorts) {
+  DomainView web = fake_domain();
+  web.guest_agent = "no-vsock";
+  daemon_.model.change(web);
+  EXPECT_EQ(run({"auto", "web", "on"}).err,
+            "virt-forward: nothing tells of its ports yet: the domain has no <vsock> device; "
+            "see virt-forward doctor web\n");
+  EXPECT_EQ(run({"auto", "web", "off"}).err, "");
+  EXPECT_THAT(run({"auto", "web"}).out,
+              testing::HasSubstr("guest agent: no-vsock: the domain has no <vsock> device\n"));
+}
+
 TEST_F(Automatic, WhyItIsOffIsSaidOnceAndHowItIsSwitchedOn) {
   DomainView domain = fake_domain(uuid2, "my db");
   domain.guest_agent = "connected";

@@ -21,6 +21,7 @@ TEST(Nearest, AnotherWordIsNone) {
   for (const char* word : {"", "x", "xyz", "frobnicate", "watchdogs", "aa"})
     EXPECT_EQ(nearest(word, verbs), std::nullopt) << word;
   EXPECT_EQ(nearest("list", {}), std::nullopt);
+  EXPECT_EQ(nearest("-", {"-"}), std::nullopt) << "itself, as the table has it for several";
   EXPECT_EQ(nearest(std::string(100'000, 'a'), verbs), std::nullopt);
 }
 

@@ -131,6 +131,7 @@ TEST(DefinitionAdd, RefusesWhatItCannotRead) {
     ASSERT_FALSE(result) << xml;
     EXPECT_EQ(result.error().code, ErrorCode::invalid_argument);
     EXPECT_THAT(result.error().message, HasSubstr("the metadata cannot be edited: ")) << xml;
+    EXPECT_THAT(result.error().message, HasSubstr("--edit\" mends it")) << xml;
   }
 }
 

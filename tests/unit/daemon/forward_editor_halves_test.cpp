@@ -161,5 +161,20 @@ TEST_P(EditOfBothSides, ThatCannotBeTakenBackSaysWhatIsSo) {
 INSTANTIATE_TEST_SUITE_P(ForwardEditor, EditOfBothSides, testing::ValuesIn(edits),
                          [](const auto& tested) { return std::string(tested.param.name); });
 
+// Others are on their way out meanwhile.
+TEST_F(EditorLab, ARefusedRemovalDrainsNothing) {
+  begin(web_);
+  auto& draining = reconciler.domain(uuid)->draining;
+  draining = {"another"};
+  writes = 0;
+  refused = {1};
+  std::optional<Result<void>> outcome;
+  editor.remove_forward(uuid, "tcp:8080:80", {.live = true}, true,
+                        [&](Result<void> done) { outcome = std::move(done); });
+  EXPECT_FALSE(wait(outcome));
+  refused.clear();
+  EXPECT_THAT(draining, testing::ElementsAre("another"));
+}
+
 }  // namespace
 }  // namespace vf
