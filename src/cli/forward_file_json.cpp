@@ -159,11 +159,12 @@ std::string number_error(std::string_view number) {
 }
 
 // What json-glib is not given, empty for nothing: it goes as deep into a text as that does, and
-// with it the stack.
+// with it the stack; and it ends with the first of several documents.
 std::string too_much(std::string_view text) {
   int depth = 0;
   int line = 1;
   bool quoted = false;
+  bool ended = false;
   for (std::size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
     if (c == '\n') ++line;
@@ -173,10 +174,12 @@ std::string too_much(std::string_view text) {
       quoted = !quoted;
     else if (quoted)
       continue;
+    else if ((c == '[' || c == '{') && ended)
+      return "line " + std::to_string(line) + ": another document begins; allowed is one";
     else if ((c == '[' || c == '{') && ++depth > most_levels)
       return "it has more than " + std::to_string(most_levels) + " levels";
     else if (c == ']' || c == '}')
-      --depth;
+      ended = --depth == 0;
     else if (c == '-' || g_ascii_isdigit(c)) {
       const std::size_t end = std::min(text.find_first_of(" \t\r\n,:]}", at), text.size());
       const std::string wrong = number_error(text.substr(at, end - at));

@@ -201,7 +201,7 @@ Result<void> Crew::stage(RelayAdd add) {
     if (!Forward::serves(add.forward.protocol, listener.get()))
       return Unexpected(ErrorCode::invalid_argument, add.forward.protocol == RelayProtocol::datagram
                                                          ? "not a bound datagram socket"
-                                                         : "not a listening stream socket");
+                                                         : "not a stream socket");
   return push(std::move(add));
 }
 

@@ -63,7 +63,9 @@ class Guests::Guest final : private GuestSession::Observer {
         put(packet, slowed());
         break;
       }
-      put(packet, message_of(*ledger_.next()));
+      const auto news = ledger_.next();
+      if (!news) break;
+      put(packet, message_of(*news));
     }
     if (!packet.empty()) guests_.outlet_.tell(std::move(packet));
   }

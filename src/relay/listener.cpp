@@ -34,7 +34,7 @@ int option(int fd, int name) {
 }  // namespace
 
 bool Listener::serves(int fd) {
-  if (option(fd, SO_ACCEPTCONN) != 1 || option(fd, SO_TYPE) != SOCK_STREAM) return false;
+  if (option(fd, SO_TYPE) != SOCK_STREAM) return false;
   const int domain = option(fd, SO_DOMAIN);
   if (domain == AF_UNIX || domain == AF_VSOCK) return true;
   const int protocol = option(fd, SO_PROTOCOL);

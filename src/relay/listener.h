@@ -22,7 +22,8 @@ class Listener final : private Handler, private Timer {
   // Every thread of the relay accepts from the same socket.
   using Socket = std::shared_ptr<const Fd>;
 
-  // True for what a Listener can serve: a stream socket that listens.
+  // True for what a Listener can serve: a stream socket. One that does not listen was paused by the
+  // daemon while it was on its way here, and the daemon takes it back (pause_listening()).
   static bool serves(int fd);
 
   Listener(RelayContext& context, Socket socket, OnClient on_client);

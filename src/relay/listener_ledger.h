@@ -33,7 +33,9 @@ class ListenerLedger {
   struct Synced {};
   using News = std::variant<GuestListener, ListenerKey, Synced>;
   // What is to be told next; an account that is complete ends with Synced, and so do later changes.
+  // Nothing, where all that has changed came and went unseen.
   std::optional<News> next();
+  // That there may be something to tell.
   bool has_news() const { return !changed_.empty() || synced_is_due(); }
 
   // Whether an account is complete, though perhaps not told yet.

@@ -135,6 +135,15 @@ TEST(ForwardFile, MistakesInJsonAreNamedWithTheirPlace) {
               ElementsAre(HasSubstr("[0]: ")));
 }
 
+TEST(ForwardFile, OneJsonDocumentIsAll) {
+  for (const char* text : {R"([{"guest-port":"80"}]
+                              [{"guest-port":"81"}])",
+                           R"({"portForwards":[]}
+                              {"portForwards":[]})"})
+    EXPECT_EQ(read_forward_file(text).errors,
+              std::vector<std::string>{"line 2: another document begins; allowed is one"});
+}
+
 TEST(ForwardFile, ANameTwiceInAnObjectIsAMistake) {
   EXPECT_THAT(read_forward_file("[{\"guest-port\": \"80\",\n\"guest-port\": \"81\"}]").errors,
               ElementsAre("line 2: \"guest-port\" is twice in one object; leave one of them out"));

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/listening_socket.h"
 #include "loopback.h"
 
 namespace vf {
@@ -266,17 +267,33 @@ TEST_F(CrewTest, WhatIsDroppedBeforeTheCommitIsClosed) {
   EXPECT_EQ(crew_->after(""), nullptr);
 }
 
-TEST_F(CrewTest, OnlyListeningTcpSocketsAreTaken) {
+TEST_F(CrewTest, OnlyTcpSocketsAreTaken) {
   const auto staged = [&](Fd fd) {
     RelayAdd add{{"a", {}, 0}, {}};
     add.listeners.push_back(std::move(fd));
     return crew_->stage(std::move(add)).has_value();
   };
-  EXPECT_FALSE(staged(bound_socket()));
   EXPECT_FALSE(staged(Fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0))));
   EXPECT_FALSE(staged(Fd(dup(STDERR_FILENO))));
   EXPECT_FALSE(staged(Fd()));
   EXPECT_TRUE(staged(listening_socket()));
+}
+
+// The daemon pauses a forward whose service has ended, perhaps before the relay has seen it.
+TEST_F(CrewTest, AListenerThatIsPausedOnItsWayHarmsNobody) {
+  Fd paused = listening_socket();
+  const Endpoint gone = local_endpoint(paused.get());
+  pause_listening(paused);
+  RelayAdd add{{"paused", {}, 0}, {}};
+  add.listeners.push_back(std::move(paused));
+  EXPECT_TRUE(crew_->stage(std::move(add)));
+  const Endpoint host = stage("a");
+  commit();
+  EXPECT_TRUE(refused(gone));
+  EXPECT_TRUE(connected_socket(host));
+  EXPECT_TRUE(crew_->stage(RelayRemove{"paused", RelayRemoval::drain}));
+  commit();
+  EXPECT_TRUE(connected_socket(host));
 }
 
 TEST_F(CrewTest, ItEndsWithConnectionsOpen) {

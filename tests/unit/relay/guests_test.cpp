@@ -425,6 +425,22 @@ TEST_F(GuestsTest, EndlessFramesCostSoMuchATurn) {
   EXPECT_TRUE(tells({"good up agent 1", "good +80", "good synced"}));
 }
 
+// A service that ends as it begins: in one read, with nothing else to tell.
+TEST_F(GuestsTest, WhatComesAndGoesUnseenIsNotTold) {
+  Agent agent;
+  guests_.open(agent.open("g"));
+  agent.greet();
+  agent.frame(GuestSnapshotEnd{});
+  EXPECT_TRUE(tells({"g up agent 1", "g synced"}));
+  Bytes both = encode(GuestFrame(listens(4000)));
+  std::ranges::copy(encode(GuestFrame(GuestGone{listens(4000).listener.key})),
+                    std::back_inserter(both));
+  EXPECT_EQ(agent.say(both), both.size());
+  spin(std::chrono::milliseconds(100));
+  agent.frame(listens(80));
+  EXPECT_TRUE(tells({"g +80", "g synced"}));
+}
+
 // Ten thousand ports a second, ports that flap, and names of ten megabytes.
 TEST_F(GuestsTest, ChangesAreToldSoManyATurn) {
   Agent hostile;

@@ -298,7 +298,7 @@ TEST_F(ProgramTest, NonsenseEndsTheConnectionAndNothingElse) {
       [](Control& control) {
         control.greet();
         RelayAdd add{{"a", {}, 0}, {}};
-        add.listeners.push_back(bound_socket());  // does not listen
+        add.listeners.push_back(Fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)));
         control.send_with_fds(std::move(add));
       },
   };
