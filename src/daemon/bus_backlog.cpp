@@ -3,7 +3,6 @@
 #include "daemon/bus_backlog.h"
 
 #include <atomic>
-#include <map>
 #include <set>
 #include <string>
 
@@ -29,14 +28,11 @@ struct BusBacklog::Shared {
       const bool answer =
           type == G_DBUS_MESSAGE_TYPE_METHOD_RETURN || type == G_DBUS_MESSAGE_TYPE_ERROR;
       if (answer && shared.calls > 0) --shared.calls;
-      if (answer) shared.answered(g_dbus_message_get_reply_serial(message));
+      if (answer) shared.introspections.erase(g_dbus_message_get_reply_serial(message));
       return message;
     }
-    const bool call = type == G_DBUS_MESSAGE_TYPE_METHOD_CALL;
-    if (call)
-      g_dbus_message_set_flags(
-          message, static_cast<GDBusMessageFlags>(g_dbus_message_get_flags(message) &
-                                                  ~G_DBUS_MESSAGE_FLAGS_NO_REPLY_EXPECTED));
+    const bool call = type == G_DBUS_MESSAGE_TYPE_METHOD_CALL &&
+                      !(g_dbus_message_get_flags(message) & G_DBUS_MESSAGE_FLAGS_NO_REPLY_EXPECTED);
     if (call && ++shared.calls > shared.most.calls)
       shared.cut_off(connection, {{"calls", std::to_string(shared.calls)}});
     if (!shared.cut && !(call && shared.too_much(message))) return message;
@@ -45,23 +41,8 @@ struct BusBacklog::Shared {
     return nullptr;
   }
 
-  void answered(guint32 call) {
-    introspections.erase(call);
-    const auto found = arguments.find(call);
-    if (found == arguments.end()) return;
-    argument_bytes -= found->second;
-    arguments.erase(found);
-  }
-
   bool too_much(GDBusMessage* call) {
     if (calls > most.pending) return true;
-    GVariant* const body = g_dbus_message_get_body(call);
-    if (const gsize bytes = body ? g_variant_get_size(body) : 0; bytes > 0) {
-      // One alone may have any size that D-Bus allows.
-      if (argument_bytes > 0 && argument_bytes + bytes > most.arguments) return true;
-      arguments[g_dbus_message_get_serial(call)] += bytes;
-      argument_bytes += bytes;
-    }
     if (g_strcmp0(g_dbus_message_get_interface(call), "org.freedesktop.DBus.Introspectable") != 0)
       return false;
     if (introspections.size() >= most.introspections) return true;
@@ -90,11 +71,9 @@ struct BusBacklog::Shared {
   }
 
   const Limits most;
-  std::size_t calls = 0;                     // GDBus's thread only, as the next
-  std::set<guint32> introspections;          // the serials of calls that wait for an answer
-  std::map<guint32, std::size_t> arguments;  // their bytes, of calls that wait for one
-  std::size_t argument_bytes = 0;            // of all of them
-  std::atomic<guint32> written{0};           // the serial that last left the queue
+  std::size_t calls = 0;             // GDBus's thread only, as the next
+  std::set<guint32> introspections;  // the serials of calls that wait for an answer
+  std::atomic<guint32> written{0};   // the serial that last left the queue
   std::atomic<bool> cut{false};
 };
 

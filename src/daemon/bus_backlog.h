@@ -12,9 +12,7 @@
 //
 // A peer that reads, and asks faster than it is answered, would fill the main loop: GDBus puts each
 // call there as it comes. So of one peer only so many calls get there unanswered, and of those
-// whose answers list all objects a few, with arguments of so many bytes; more are refused
-// (LimitsExceeded) by the filter. A call that wants no answer gets one, as the specification of
-// D-Bus allows: otherwise nobody would know that it has been handled.
+// whose answers list all objects a few; more are refused (LimitsExceeded) by the filter.
 
 #pragma once
 
@@ -30,11 +28,10 @@ namespace vf {
 class BusBacklog {
  public:
   struct Limits {
-    std::size_t bytes = 64 << 20;      // queued and not written
-    std::size_t calls = 8192;          // that have come, and whose answers are not written
-    std::size_t pending = 2048;        // of those, for the main loop
-    std::size_t introspections = 8;    // of those again
-    std::size_t arguments = 16 << 20;  // bytes of those that are pending
+    std::size_t bytes = 64 << 20;    // queued and not written
+    std::size_t calls = 8192;        // that have come, and whose answers are not written
+    std::size_t pending = 2048;      // of those, for the main loop
+    std::size_t introspections = 8;  // of those again
   };
 
   BusBacklog(GDBusConnection* connection, Limits limits);

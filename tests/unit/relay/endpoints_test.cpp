@@ -101,7 +101,7 @@ TEST(Endpoints, FromAUnixSocketToTcpAndToAnother) {
 TEST(Endpoints, StreamSocketsOfThreeFamiliesAreServedAndNoOthers) {
   EXPECT_TRUE(Listener::serves(listening_socket().get()));
   EXPECT_TRUE(Listener::serves(listening_unix(some_name()).get()));
-  EXPECT_FALSE(Listener::serves(bound_socket().get()));
+  EXPECT_TRUE(Listener::serves(bound_socket().get())) << "as one that is paused";
   const Fd packets(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   const auto address = socket_address(some_name());
   ASSERT_EQ(bind(packets.get(), address->get(), address->length), 0);
