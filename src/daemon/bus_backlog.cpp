@@ -5,6 +5,7 @@
 #include <atomic>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "daemon/journal.h"
 
@@ -31,6 +32,10 @@ struct BusBacklog::Shared {
       if (answer) shared.introspections.erase(g_dbus_message_get_reply_serial(message));
       return message;
     }
+    if (asks_for_nothing(message)) {
+      g_object_unref(message);
+      return nullptr;
+    }
     const bool call = type == G_DBUS_MESSAGE_TYPE_METHOD_CALL &&
                       !(g_dbus_message_get_flags(message) & G_DBUS_MESSAGE_FLAGS_NO_REPLY_EXPECTED);
     if (call && ++shared.calls > shared.most.calls)
@@ -39,6 +44,14 @@ struct BusBacklog::Shared {
     if (!shared.cut) refuse(connection, message);
     g_object_unref(message);
     return nullptr;
+  }
+
+  // A question whose answer nobody wants: all that D-Bus itself defines is a question here.
+  static bool asks_for_nothing(GDBusMessage* message) {
+    const char* const interface = g_dbus_message_get_interface(message);
+    return g_dbus_message_get_message_type(message) == G_DBUS_MESSAGE_TYPE_METHOD_CALL &&
+           (g_dbus_message_get_flags(message) & G_DBUS_MESSAGE_FLAGS_NO_REPLY_EXPECTED) != 0 &&
+           interface && std::string_view(interface).starts_with("org.freedesktop.DBus.");
   }
 
   bool too_much(GDBusMessage* call) {

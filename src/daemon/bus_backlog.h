@@ -13,6 +13,7 @@
 // A peer that reads, and asks faster than it is answered, would fill the main loop: GDBus puts each
 // call there as it comes. So of one peer only so many calls get there unanswered, and of those
 // whose answers list all objects a few; more are refused (LimitsExceeded) by the filter.
+// A question that wants no answer goes no further: nobody would see when it has been handled.
 
 #pragma once
 

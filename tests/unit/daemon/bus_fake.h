@@ -14,7 +14,9 @@ namespace vf {
 
 class FakeModel final : public Model {
  public:
+  mutable int listed = 0;  // how often all domains were asked for
   std::vector<DomainView> domains() const override {
+    ++listed;
     std::vector<DomainView> list;
     for (const auto& [uuid, view] : domains_)
       list.push_back(view);

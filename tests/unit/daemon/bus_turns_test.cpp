@@ -137,5 +137,19 @@ TEST_F(BusFlood, IntrospectionsOfAllObjectsHaveABound) {
   EXPECT_NE(later.text(), "");
 }
 
+TEST_F(BusFlood, QuestionsThatWantNoAnswerCostNothing) {
+  const auto flood = connect_peer(socket);
+  const int before = model.listed;
+  for (const char* path : {forwards_path, "/org/virtforward1/forward/nosuch"})
+    for (int number = 0; number < 100; ++number)
+      g_dbus_connection_call(flood.get(), nullptr, path, "org.freedesktop.DBus.Introspectable",
+                             "Introspect", nullptr, nullptr, G_DBUS_CALL_FLAGS_NONE, -1, nullptr,
+                             nullptr, nullptr);
+  const auto later =
+      call(flood, forwards_path, "org.freedesktop.DBus.Introspectable", "Introspect");
+  EXPECT_NE(later.text(), "");
+  EXPECT_LT(model.listed - before, 10);
+}
+
 }  // namespace
 }  // namespace vf
