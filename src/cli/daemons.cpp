@@ -60,6 +60,17 @@ std::string FoundDomain::command(std::string_view verb, std::string_view rest) c
          (rest.empty() ? "" : ' ' + std::string(rest));
 }
 
+Result<std::vector<ForwardView>> forwards_of(const FoundDomain& found) {
+  const auto inventory = found.daemon->inventory();
+  if (!inventory) return Unexpected(inventory.error());
+  std::vector<ForwardView> forwards;
+  for (const auto& [path, properties] : inventory->forwards) {
+    ForwardView forward = forward_view(properties);
+    if (forward.uuid == found.domain.uuid) forwards.push_back(std::move(forward));
+  }
+  return forwards;
+}
+
 std::optional<ParsedDefinitions> read_metadata(const Daemon& daemon, const std::string& path,
                                                const EditFlags& side) {
   const auto element = daemon.metadata(path, side);

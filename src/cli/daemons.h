@@ -24,6 +24,9 @@ struct FoundDomain {
   std::string command(std::string_view verb, std::string_view rest = {}) const;
 };
 
+// Its forwards, as the daemon shows them.
+Result<std::vector<ForwardView>> forwards_of(const FoundDomain& found);
+
 // One side of the domain's metadata, `side` live or config; nothing where it cannot be read.
 std::optional<ParsedDefinitions> read_metadata(const Daemon& daemon, const std::string& path,
                                                const EditFlags& side);

@@ -10,17 +10,6 @@
 
 namespace vf {
 
-Result<std::vector<ForwardView>> forwards_of(const FoundDomain& found) {
-  const auto inventory = found.daemon->inventory();
-  if (!inventory) return Unexpected(inventory.error());
-  std::vector<ForwardView> forwards;
-  for (const auto& [path, properties] : inventory->forwards) {
-    ForwardView forward = forward_view(properties);
-    if (forward.uuid == found.domain.uuid) forwards.push_back(std::move(forward));
-  }
-  return forwards;
-}
-
 std::vector<ForwardView> of_definition(const std::vector<ForwardView>& forwards,
                                        const std::string& definition) {
   std::vector<ForwardView> ports;

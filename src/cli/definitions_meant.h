@@ -12,9 +12,6 @@
 
 namespace vf {
 
-// All of the domain's, as the daemon shows them.
-Result<std::vector<ForwardView>> forwards_of(const FoundDomain& found);
-
 // The ports of one definition.
 std::vector<ForwardView> of_definition(const std::vector<ForwardView>& forwards,
                                        const std::string& definition);

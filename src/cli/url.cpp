@@ -15,15 +15,10 @@ namespace vf {
 namespace {
 
 Result<std::vector<ForwardView>> bound_forwards(const FoundDomain& found) {
-  const auto inventory = found.daemon->inventory();
-  if (!inventory) return Unexpected(inventory.error());
-  std::vector<ForwardView> forwards;
-  for (const auto& [path, properties] : inventory->forwards) {
-    ForwardView forward = forward_view(properties);
-    if (forward.uuid == found.domain.uuid && is_shown(forward, false))
-      forwards.push_back(std::move(forward));
-  }
-  std::sort(forwards.begin(), forwards.end(), [](const ForwardView& a, const ForwardView& b) {
+  auto forwards = forwards_of(found);
+  if (!forwards) return forwards;
+  std::erase_if(*forwards, [](const ForwardView& forward) { return !is_shown(forward, false); });
+  std::sort(forwards->begin(), forwards->end(), [](const ForwardView& a, const ForwardView& b) {
     return std::tie(a.host_port, a.id) < std::tie(b.host_port, b.id);
   });
   return forwards;
