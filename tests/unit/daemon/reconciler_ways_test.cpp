@@ -3,8 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "daemon/reconciler.h"
-#include "reconciler_fakes.h"
+#include "reconciler_lab.h"
 
 namespace vf {
 namespace {
@@ -79,10 +78,8 @@ class FakeTunnels : public TunnelLayer {
   Transport kind_;
 };
 
-class ReconcilerWays : public testing::Test {
+class ReconcilerWays : public ReconcilerTest {
  protected:
-  ReconcilerWays() { reconciler.use_relay(relay); }
-
   FakeOffload& use(Offload kind, Offloads::Start start = Offloads::Start::now) {
     auto offload = std::make_unique<FakeOffload>(kind, relay.applied);
     FakeOffload& used = *offload;
@@ -90,16 +87,7 @@ class ReconcilerWays : public testing::Test {
     return used;
   }
 
-  static DomainSnapshot running(const std::string& content) {
-    DomainSnapshot domain;
-    domain.uuid = "web-uuid";
-    domain.name = "web";
-    domain.id = 1;
-    domain.active = domain.serving = true;
-    domain.live_metadata = "<forwards>" + content + "</forwards>";
-    domain.interfaces = {{"52:54:00:00:00:01", "network", "virbr0", "vnet0"}};
-    return domain;
-  }
+  static DomainSnapshot running(const std::string& content) { return vf::running("web", content); }
 
   void serve(const std::string& content) {
     reconciler.resynced({running(content)});
@@ -108,24 +96,13 @@ class ReconcilerWays : public testing::Test {
   }
 
   ForwardView view(const std::string& id = "tcp:8080:80") {
-    const ForwardView* found = table.forward("web-uuid", id);
-    EXPECT_TRUE(found) << id;
-    return found ? *found : ForwardView{};
+    return ReconcilerTest::view("web-uuid", id);
   }
   std::string reason_of(const std::string& way) {
     for (const WayView& one : view().ways)
       if (one.way == way) return std::string(text(one.state)) + ": " + one.reason;
     return {};
   }
-
-  const std::string simple_ = R"(<forward guest-port="80" host-port="8080"/>)";
-  const std::string key_ = "web-uuid/tcp:8080:80";
-
-  FakePorts ports;
-  FakeRelay relay;
-  PortHints hints{"/nonexistent/ports"};
-  ForwardTable table{"test:///default"};
-  Reconciler reconciler{Policy{}, ports, hints, table};
 };
 
 // --- short-cuts

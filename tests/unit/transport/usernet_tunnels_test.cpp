@@ -8,7 +8,7 @@
 
 #include <deque>
 
-#include "base/listening_socket.h"
+#include "fake_qemu.h"
 
 namespace vf {
 namespace {
@@ -19,57 +19,6 @@ using testing::IsEmpty;
 using testing::StartsWith;
 
 constexpr const char* uuid = "b2f3a7de-5d4c-4c67-9f4a-0d9e8c7b6a51";
-
-// A QEMU that knows two user networks and prints what a real one prints (usernet_monitor_test.cpp).
-class FakeQemu {
- public:
-  std::string run(const std::string& command) {
-    std::vector<std::string> words{""};
-    for (const char c : command)
-      if (c == ' ')
-        words.emplace_back();
-      else
-        words.back() += c;
-    if (command == "info usernet") return survey();
-    if (words.size() != 3) return "string expected\r\n";
-    if (!netdevs.contains(words[1])) return "unrecognized netdev id '" + words[1] + "'\r\n";
-    const std::string host = words[2].substr(0, words[2].find('-'));
-    const std::pair key(words[1], host);
-    if (words[0] == "hostfwd_remove") {
-      const bool was_there = rules.erase(key) > 0;
-      return "host forwarding rule for " + host + (was_there ? " removed" : " not found") + "\r\n";
-    }
-    if (rules.contains(key) || taken.contains(host))
-      return "Could not set up host forwarding rule '" + words[2] + "'\r\n";
-    std::string guest = words[2].substr(words[2].find('-') + 1);
-    if (guest.starts_with(":")) guest = "10.0.2.15" + guest;
-    rules[key] = guest;
-    return "";
-  }
-
-  std::string survey() const {
-    std::string text;
-    for (const std::string& netdev : netdevs) {
-      text += "Hub -1 (" + netdev + "):\r\n  Protocol[State]    FD  Source Address  Port\r\n";
-      for (const auto& [key, guest] : rules) {
-        if (key.first != netdev) continue;
-        std::string line = key.second + ' ' + guest;
-        line.replace(3, 1, "[HOST_FORWARD] 11 ");
-        std::ranges::replace(line, ':', ' ');
-        line[0] = static_cast<char>(line[0] - 32);
-        line[1] = static_cast<char>(line[1] - 32);
-        line[2] = static_cast<char>(line[2] - 32);
-        text += "  " + line + " 0 0\r\n";
-      }
-      text += "  TCP[TIME_WAIT] 12 10.0.2.15 40000 10.0.2.2 53 0 0\r\n";
-    }
-    return text;
-  }
-
-  std::set<std::string> netdevs{"hostnet0", "hostnet1"};
-  std::map<std::pair<std::string, std::string>, std::string> rules;  // "tcp:ADDRESS:PORT" -> guest
-  std::set<std::string> taken;
-};
 
 class UsernetTunnelsTest : public testing::Test, public TunnelLayer::Observer {
  protected:
@@ -520,40 +469,6 @@ TEST_F(UsernetTunnelsTest, NothingIsToldAfterItsEnd) {
   layer.reset();
   settle();
   EXPECT_THAT(told, IsEmpty());
-}
-
-TEST(HiddenAddress, IsApartFromWhatOthersUse) {
-  std::set<IpAddress> seen;
-  for (int run = 1; run <= 1000; ++run) {
-    const IpAddress own = hidden_address(uuid, run, false), named = hidden_address(uuid, run, true);
-    EXPECT_TRUE(is_hidden_address(own));
-    EXPECT_TRUE(is_hidden_address(named));
-    EXPECT_NE(own, named);
-    seen.insert(own);
-  }
-  EXPECT_GT(seen.size(), 990u);
-  for (const char* other :
-       {"127.0.0.1", "127.0.1.1", "127.0.0.53", "127.255.255.255", "10.64.0.2", "::1"})
-    EXPECT_FALSE(is_hidden_address(*IpAddress::parse(other))) << other;
-  // A daemon of another version must find it again.
-  EXPECT_EQ(hidden_address(uuid, 3, false).text(), "127.94.196.0");
-}
-
-TEST(HiddenAddress, ItsListenersAreSeen) {
-  const Endpoint end{hidden_address(uuid, 77, false), *Port::from(61000)};
-  EXPECT_TRUE(UsernetTunnels::is_free_here(Protocol::tcp, end));
-  EXPECT_FALSE(UsernetTunnels::hidden_listeners_here().contains(end.address));
-  {
-    const auto tcp = listen_tcp(end.address, end.port);
-    ASSERT_TRUE(std::holds_alternative<Fd>(tcp));
-    EXPECT_FALSE(UsernetTunnels::is_free_here(Protocol::tcp, end));
-    EXPECT_TRUE(UsernetTunnels::is_free_here(Protocol::udp, end));
-    EXPECT_TRUE(UsernetTunnels::hidden_listeners_here().contains(end.address));
-  }
-  const auto udp = bind_udp(end.address, end.port);
-  ASSERT_TRUE(std::holds_alternative<Fd>(udp));
-  EXPECT_FALSE(UsernetTunnels::is_free_here(Protocol::udp, end));
-  EXPECT_TRUE(UsernetTunnels::hidden_listeners_here().contains(end.address));
 }
 
 }  // namespace
