@@ -41,6 +41,14 @@ void search_changed(GtkSearchEntry*, VfWindow* window) {
   g_signal_emit_by_name(window, "search-changed");
 }
 
+// The bar shows its entry with its next frame only, and until then what is typed would be lost:
+// text gets to an entry that has the keyboard and is realized.
+void search_mode_changed(GtkSearchBar* bar, GParamSpec*, VfWindow* window) {
+  if (!gtk_search_bar_get_search_mode(bar)) return;
+  gtk_widget_realize(GTK_WIDGET(gtk_editable_get_delegate(GTK_EDITABLE(window->search_entry))));
+  gtk_widget_grab_focus(GTK_WIDGET(window->search_entry));
+}
+
 // Enter on a row does what a click on its first button does.
 void activated(GtkListView*, guint, VfWindow* window) {
   gtk_widget_activate_action(GTK_WIDGET(window), "win.copy", "s", "");
@@ -171,6 +179,8 @@ static void vf_window_class_init(VfWindowClass* type) {
 static void vf_window_init(VfWindow* window) {
   gtk_widget_init_template(GTK_WIDGET(window));
   gtk_search_bar_connect_entry(window->search_bar, GTK_EDITABLE(window->search_entry));
+  g_signal_connect(window->search_bar, "notify::search-mode-enabled",
+                   G_CALLBACK(search_mode_changed), window);
   g_signal_connect(window->search_entry, "search-changed", G_CALLBACK(search_changed), window);
   g_signal_connect_swapped(
       window->search, "toggled",
