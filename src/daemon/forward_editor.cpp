@@ -119,6 +119,10 @@ void ForwardEditor::when_known(const std::string& uuid, EditScope scope,
   libvirt_.catch_up(std::move(edit));
 }
 
+void ForwardEditor::catch_up(std::function<void()> done) {
+  libvirt_.catch_up([this, done = std::move(done)] { reconciler_.when_relay_answered(done); });
+}
+
 void ForwardEditor::add_forwards(const std::string& uuid,
                                  const std::vector<ForwardAttributes>& forwards, EditScope scope,
                                  std::function<void(Result<Added>)> done) {

@@ -14,7 +14,7 @@ class ForwardEditor : public Controller {
   ForwardEditor(Reconciler& reconciler, ForwardTable& table, LibvirtHost& libvirt, Relay& relay)
       : reconciler_(reconciler), table_(table), libvirt_(libvirt), relay_(relay) {}
 
-  void catch_up(std::function<void()> done) override { libvirt_.catch_up(std::move(done)); }
+  void catch_up(std::function<void()> done) override;
   void add_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
                     EditScope scope, std::function<void(Result<Added>)> done) override;
   void try_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,

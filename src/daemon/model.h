@@ -68,8 +68,8 @@ class Controller {
   virtual ~Controller() = default;
 
   // Calls `done` when the model shows all that libvirt knew at the time of this call: a domain that
-  // somebody has just defined or started. While the daemon first connects to libvirt, that is when
-  // this has come to an end; without a connection at once.
+  // somebody has just defined or started. While the daemon first connects to libvirt and to the
+  // relay, that is when this has come to an end; without a connection at once.
   virtual void catch_up(std::function<void()> done) = 0;
 
   // Adds all of the forwards or none; attributes as of <forward>. Done when their ports are bound,

@@ -342,8 +342,11 @@ void Reconciler::relay_ready(std::vector<HeldForward> held) {
     }
   }
   guests_.lost_all();
-  if (!synced_) return relay_->commit();
-  reconcile_held();
+  if (synced_)
+    reconcile_held();
+  else
+    relay_->commit();
+  tell_relay_answered();
 }
 
 void Reconciler::relay_lost(const std::string& reason) {
@@ -355,8 +358,9 @@ void Reconciler::relay_lost(const std::string& reason) {
       forward.actual.served = false;
   for (const std::string& uuid : all())
     agent_away(uuid, "connecting", "the relay is not running");
-  if (first) return reconcile(all());
-  publish(all());
+  if (!first) return publish(all());
+  reconcile(all());
+  tell_relay_answered();
 }
 
 void Reconciler::forward_proven(const std::string& key, std::size_t hop) {

@@ -86,6 +86,9 @@ class Reconciler : public LibvirtHost::Observer,
   // of a new one: a port that it has itself is no obstacle, nor what it asks for in vain already.
   Result<void> try_change(const DomainRecord& domain, const std::string& identity,
                           const ForwardDefinition& changed);
+  // Calls `done` when the relay has said for the first time what it holds, or could not be reached:
+  // until then nothing is bound for domains that run.
+  void when_relay_answered(std::function<void()> done);
   // Calls `applied` when the relay has nothing left to do for what has been told until now.
   void when_applied(std::function<void()> applied);
 
@@ -169,6 +172,7 @@ class Reconciler : public LibvirtHost::Observer,
   BoundForward* bound(const std::string& key);
   Uuids all() const;
   bool relay_answered() const;
+  void tell_relay_answered();
 
   Policy policy_;
   PortBinder& binder_;
@@ -201,6 +205,7 @@ class Reconciler : public LibvirtHost::Observer,
   Source claiming_;  // as long as guests may still claim what the relay holds for them
   bool synced_ = false;
   bool relay_answered_ = false;
+  std::vector<std::function<void()>> relay_waiting_;  // for its first answer
   Source retry_;
 };
 

@@ -226,6 +226,16 @@ void Reconciler::stop_wanting(DomainRecord& domain,
   reconcile({domain.snapshot().uuid});
 }
 
+void Reconciler::when_relay_answered(std::function<void()> done) {
+  if (relay_answered()) return done();
+  relay_waiting_.push_back(std::move(done));
+}
+
+void Reconciler::tell_relay_answered() {
+  for (const auto& done : std::exchange(relay_waiting_, {}))
+    done();
+}
+
 void Reconciler::when_applied(std::function<void()> applied) {
   if (relay_ && relay_->ready())
     relay_->commit(std::move(applied));

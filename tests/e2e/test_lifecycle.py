@@ -52,7 +52,8 @@ def test_metadata_before_start(daemon, guest):
 
 
 def end_by_shutdown(web):
-    web.run("until pidof acpid; do sleep 0.1; done")
+    # listening, not only started
+    web.run("until ls -l /proc/$(pidof acpid)/fd | grep -q /dev/input; do sleep 0.1; done")
     web.domain.shutdown()
 
 

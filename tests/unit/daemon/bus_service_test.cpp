@@ -135,6 +135,14 @@ TEST_F(BusPeer, ObjectsAreToldWhenLibvirtHasBeenRead) {
   EXPECT_NE(answer.text().find("'late'"), std::string::npos) << answer.text();
 }
 
+TEST_F(BusPeer, ObjectsAreToldWhenTheRelayHasAnswered) {
+  model.relay = false;
+  controller.before_caught_up = [&] { model.add(fake_domain(uuid2, "late")); };
+  const CallAnswer answer =
+      call(connect_peer(socket), root_path, object_manager_interface, "GetManagedObjects");
+  EXPECT_NE(answer.text().find("'late'"), std::string::npos) << answer.text();
+}
+
 TEST_F(BusPeer, GivesTheMetadata) {
   controller.element = std::string("<forwards/>");
   const auto metadata = [&](const char* options) {

@@ -239,6 +239,28 @@ TEST_F(ReconcilerTest, WithoutARelayPortsAreHeld) {
   EXPECT_THAT(relay.take(), IsEmpty());
 }
 
+TEST_F(ReconcilerTest, TheFirstAnswerOfTheRelayIsWaitedFor) {
+  relay.is_ready = false;
+  std::vector<bool> heard;
+  const auto hear = [&] { heard.push_back(ports.is_bound(8080)); };
+  reconciler.resynced({running("web", simple_)});
+  reconciler.when_relay_answered(hear);
+  EXPECT_THAT(heard, IsEmpty());
+  relay.is_ready = true;
+  reconciler.relay_ready({});
+  EXPECT_THAT(heard, ElementsAre(true));
+  reconciler.when_relay_answered(hear);
+  EXPECT_THAT(heard, ElementsAre(true, true));
+}
+
+TEST_F(ReconcilerTest, ARelayThatCannotBeStartedHasAnsweredToo) {
+  relay.is_ready = false;
+  bool heard = false;
+  reconciler.when_relay_answered([&] { heard = true; });
+  reconciler.relay_lost("cannot be started");
+  EXPECT_TRUE(heard);
+}
+
 // --- a start that is prepared --------------------------------------------------------------------
 
 const std::string required_ =
