@@ -133,9 +133,9 @@ gpointer vf_window_selected(VfWindow* window) {
   return gtk_single_selection_get_selected_item(window->selection);
 }
 
-bool vf_window_in_list(VfWindow* window) {
+GtkWidget* vf_window_list_focus(VfWindow* window) {
   GtkWidget* focus = gtk_window_get_focus(GTK_WINDOW(window));
-  return focus && gtk_widget_is_ancestor(focus, GTK_WIDGET(window->list));
+  return focus && gtk_widget_is_ancestor(focus, GTK_WIDGET(window->list)) ? focus : nullptr;
 }
 
 void vf_window_select(VfWindow* window, guint position, bool focus) {
