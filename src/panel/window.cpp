@@ -120,6 +120,10 @@ void vf_window_toast(VfWindow* window, const std::string& text) {
   gchar* escaped = g_markup_escape_text(text.c_str(), -1);
   adw_toast_set_title(toast, escaped);
   g_free(escaped);
+  // What is said of the last thing done is not to wait until all earlier words were shown.
+  if (gpointer last = g_object_get_data(G_OBJECT(window), "toast"))
+    adw_toast_dismiss(ADW_TOAST(last));
+  g_object_set_data_full(G_OBJECT(window), "toast", g_object_ref(toast), g_object_unref);
   adw_toast_overlay_add_toast(window->toasts, toast);
 }
 
