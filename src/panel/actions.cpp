@@ -135,18 +135,48 @@ void disallow(Panel& panel, GVariant* target) {
            format(_("Cannot Take the Permission of Port %s Back"), number)));
 }
 
-void remove_now(Panel& panel, std::size_t source, const std::string& domain,
-                const ForwardView& forward) {
+// Where the forward that is shown is defined.
+EditFlags sides(const ForwardView& forward) {
   EditFlags flags;
   flags.live = forward.live;
   flags.config = forward.config;
-  const std::string& identity = forward.definition.empty() ? forward.id : forward.definition;
+  return flags;
+}
+
+const std::string& definition_of(const ForwardView& forward) {
+  return forward.definition.empty() ? forward.id : forward.definition;
+}
+
+void remove_now(Panel& panel, std::size_t source, const std::string& domain,
+                const ForwardView& forward) {
   panel.ask(
       source,
-      [domain, identity, flags](const Daemon& daemon) {
+      [domain, identity = definition_of(forward), flags = sides(forward)](const Daemon& daemon) {
         return daemon.remove_forward(domain, identity, flags);
       },
       told(panel, _("Forward removed"), _("Cannot Remove the Forward")));
+}
+
+// Of the definition, that is of all its ports. Nothing is asked: it is as easily turned back.
+void set_enabled(Panel& panel, GVariant* target) {
+  const Row* row = nullptr;
+  const ForwardRow* forward = meant_forward(panel, target, &row);
+  if (!forward) return;
+  if (forward->forward.origin == Origin::automatic)
+    return vf_window_toast(panel.window(),
+                           _("This forward came by itself: block its port instead"));
+  const bool enable = forward->forward.state == ForwardState::disabled;
+  panel.ask(
+      row->source,
+      [domain = row->domain, identity = definition_of(forward->forward),
+       flags = sides(forward->forward), enable](const Daemon& daemon) -> Result<void> {
+        const auto changed =
+            daemon.change_forward(domain, identity, {{"enabled", enable ? "" : "no"}}, flags);
+        if (!changed) return Unexpected(changed.error());
+        return {};
+      },
+      told(panel, enable ? _("Forward enabled") : _("Forward disabled"),
+           enable ? _("Cannot Enable the Forward") : _("Cannot Disable the Forward")));
 }
 
 struct Removal {
@@ -262,6 +292,8 @@ constexpr Entry entries[] = {
     {"disallow", "s", disallow},
     {"remove", "s", remove},
     {"edit", "s", edit},
+    {"enable", "s", set_enabled},
+    {"disable", "s", set_enabled},
     {"forward", "s", forward},
     {"add", "s", add},
     {"automatic", "(sb)", set_automatic},

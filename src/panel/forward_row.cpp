@@ -19,6 +19,7 @@ struct _VfForwardRow {
   GtkLabel* url;
   GtkLabel* traffic;
   GtkButton* allow;
+  GtkButton* enable;
   GtkButton* copy;
   GtkButton* open;
   GtkMenuButton* more;
@@ -47,6 +48,10 @@ void set_text(GtkLabel* label, const std::string& text) {
 // Not as actions of the buttons, which would be sensitive as the action is, for every row.
 void allow(VfForwardRow* widget) {
   gtk_widget_activate_action(GTK_WIDGET(widget), "win.allow", "s", widget->key);
+}
+
+void enable(VfForwardRow* widget) {
+  gtk_widget_activate_action(GTK_WIDGET(widget), "win.enable", "s", widget->key);
 }
 
 void copy(VfForwardRow* widget) {
@@ -78,7 +83,10 @@ GMenu* menu_of(const Row& row) {
       if (forward->allowed) append(menu, _("Take _Permission Back"), "win.disallow", row.key);
       append(menu, _("_Block Port"), "win.block", row.key);
     } else {
+      const bool disabled = forward->forward.state == ForwardState::disabled;
       append(menu, _("_Edit…"), "win.edit", row.key);
+      append(menu, disabled ? _("E_nable") : _("_Disable"), disabled ? "win.enable" : "win.disable",
+             row.key);
       append(menu, _("_Remove…"), "win.remove", row.key);
     }
   } else if (const auto* port = std::get_if<PortRow>(&row.content)) {
@@ -95,6 +103,7 @@ GMenu* menu_of(const Row& row) {
 
 void show_forward(VfForwardRow* widget, const ForwardRow& row) {
   const std::string address = url(row.forward);
+  const bool disabled = row.forward.state == ForwardState::disabled;
   gtk_image_set_from_icon_name(widget->state_icon, icon(row.forward));
   set_style(widget->state_icon, style(row.forward));
   gtk_widget_set_tooltip_text(GTK_WIDGET(widget->state_icon), state(row.forward).c_str());
@@ -107,8 +116,9 @@ void show_forward(VfForwardRow* widget, const ForwardRow& row) {
   gtk_widget_set_tooltip_text(GTK_WIDGET(widget->url), address.c_str());
   set_text(widget->traffic, traffic(row));
   gtk_widget_set_visible(GTK_WIDGET(widget->allow), FALSE);
-  gtk_widget_set_visible(GTK_WIDGET(widget->copy), !address.empty());
-  gtk_widget_set_visible(GTK_WIDGET(widget->open), !address.empty());
+  gtk_widget_set_visible(GTK_WIDGET(widget->enable), disabled);
+  gtk_widget_set_visible(GTK_WIDGET(widget->copy), !address.empty() && !disabled);
+  gtk_widget_set_visible(GTK_WIDGET(widget->open), !address.empty() && !disabled);
   gtk_widget_set_sensitive(GTK_WIDGET(widget->open), opens(address));
 }
 
@@ -125,6 +135,7 @@ void show_port(VfForwardRow* widget, const PortView& port) {
   set_text(widget->url, {});
   set_text(widget->traffic, {});
   gtk_widget_set_visible(GTK_WIDGET(widget->allow), port.state == DetectedState::asking);
+  gtk_widget_set_visible(GTK_WIDGET(widget->enable), FALSE);
   gtk_widget_set_visible(GTK_WIDGET(widget->copy), FALSE);
   gtk_widget_set_visible(GTK_WIDGET(widget->open), FALSE);
 }
@@ -157,6 +168,7 @@ static void vf_forward_row_class_init(VfForwardRowClass* type) {
                 {"url", G_STRUCT_OFFSET(VfForwardRow, url)},
                 {"traffic", G_STRUCT_OFFSET(VfForwardRow, traffic)},
                 {"allow", G_STRUCT_OFFSET(VfForwardRow, allow)},
+                {"enable", G_STRUCT_OFFSET(VfForwardRow, enable)},
                 {"copy", G_STRUCT_OFFSET(VfForwardRow, copy)},
                 {"open", G_STRUCT_OFFSET(VfForwardRow, open)},
                 {"more", G_STRUCT_OFFSET(VfForwardRow, more)}});
@@ -165,6 +177,7 @@ static void vf_forward_row_class_init(VfForwardRowClass* type) {
 static void vf_forward_row_init(VfForwardRow* widget) {
   gtk_widget_init_template(GTK_WIDGET(widget));
   g_signal_connect_swapped(widget->allow, "clicked", G_CALLBACK(allow), widget);
+  g_signal_connect_swapped(widget->enable, "clicked", G_CALLBACK(enable), widget);
   g_signal_connect_swapped(widget->copy, "clicked", G_CALLBACK(copy), widget);
   g_signal_connect_swapped(widget->open, "clicked", G_CALLBACK(open), widget);
 }

@@ -5,6 +5,7 @@
 #include <glib/gi18n.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "panel/words.h"
 
@@ -126,15 +127,22 @@ void Panel::refresh() {
     names.push_back(source_name(i));
   }
   if (!several()) names.clear();
-  // Who is at a row stays there, also where it gets another place.
-  const Row* const selected = row({});
-  const std::string key = selected ? selected->key : std::string();
-  const bool in_list = vf_window_in_list(window_);
-  list_.update(rows(inventories, filter_, names));
-  if (const guint place = list_.position(key); place != G_MAXUINT && row({}) != row(key))
-    vf_window_select(window_, place, in_list);
+  std::vector<Row> now = rows(inventories, filter_, names);
+  std::vector<std::string_view> keys;
+  for (const Row& one : now)
+    keys.push_back(one.key);
+  const auto goal = kept_.goal(place(), list_.keys(), keys, std::chrono::steady_clock::now());
+  list_.update(std::move(now));
+  if (goal && row({}) != row(goal->key))
+    vf_window_select(window_, list_.position(goal->key), goal->focus);
   show_page(list_.size() > 0);
   vf_window_set_notice(window_, notice());
+  kept_.settle(place());
+}
+
+Place Panel::place() const {
+  const Row* const selected = row({});
+  return {selected ? selected->key : std::string(), vf_window_list_focus(window_)};
 }
 
 void Panel::show_page(bool found) {

@@ -14,6 +14,7 @@
 #include "client/follower.h"
 #include "glib/source.h"
 #include "glib/worker.h"
+#include "panel/kept_place.h"
 #include "panel/row_list.h"
 #include "panel/window.h"
 
@@ -66,6 +67,7 @@ class Panel final : public Follower::Observer {
   Source* source_of(const Follower& follower);
   static Error gone();
   void refresh();
+  Place place() const;
   void show_page(bool found);
   std::string notice() const;
   void poll_counters();
@@ -74,6 +76,7 @@ class Panel final : public Follower::Observer {
   Filter filter_;
   std::vector<std::unique_ptr<Source>> sources_;
   RowList list_;
+  KeptPlace kept_;
   ::vf::Source polls_;
   ::vf::Source refreshing_;
   std::shared_ptr<Panel*> self_;

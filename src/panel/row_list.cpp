@@ -16,9 +16,7 @@ GListModel* RowList::model() const {
 }
 
 void RowList::update(std::vector<Row> rows) {
-  std::vector<std::string_view> before;
-  for (const auto& item : items_)
-    before.push_back(vf_row_item_row(item.get()).key);
+  const std::vector<std::string_view> before = keys();
   std::vector<std::string_view> now;
   for (const Row& row : rows)
     now.push_back(row.key);
@@ -67,6 +65,13 @@ void RowList::count(std::size_t source, const std::map<std::string, ForwardCount
     std::get<ForwardRow>(changed.content).counters = now;
     vf_row_item_set(item.get(), changed);
   }
+}
+
+std::vector<std::string_view> RowList::keys() const {
+  std::vector<std::string_view> keys;
+  for (const auto& item : items_)
+    keys.push_back(vf_row_item_row(item.get()).key);
+  return keys;
 }
 
 guint RowList::position(std::string_view key) const {

@@ -29,6 +29,7 @@ class RowList {
   // Null where there is none.
   VfRowItem* find(std::string_view key) const;
   guint position(std::string_view key) const;  // G_MAXUINT where there is none
+  std::vector<std::string_view> keys() const;  // until the next update()
   std::size_t size() const { return items_.size(); }
 
  private:

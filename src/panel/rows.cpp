@@ -88,7 +88,8 @@ Why why(Row& row) {
   std::string* reason = nullptr;
   std::string said;
   if (auto* of = std::get_if<ForwardRow>(&row.content);
-      of && of->forward.state != ForwardState::active) {
+      of && of->forward.state != ForwardState::active &&
+      of->forward.state != ForwardState::disabled) {
     reason = &of->forward.reason;
     said = state(of->forward);
   } else if (auto* port = std::get_if<PortRow>(&row.content)) {

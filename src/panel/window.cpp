@@ -128,6 +128,10 @@ void vf_window_toast(VfWindow* window, const std::string& text) {
   gchar* escaped = g_markup_escape_text(text.c_str(), -1);
   adw_toast_set_title(toast, escaped);
   g_free(escaped);
+  // What is said of the last thing done is not to wait until all earlier words were shown.
+  if (gpointer last = g_object_get_data(G_OBJECT(window), "toast"))
+    adw_toast_dismiss(ADW_TOAST(last));
+  g_object_set_data_full(G_OBJECT(window), "toast", g_object_ref(toast), g_object_unref);
   adw_toast_overlay_add_toast(window->toasts, toast);
 }
 
@@ -141,9 +145,9 @@ gpointer vf_window_selected(VfWindow* window) {
   return gtk_single_selection_get_selected_item(window->selection);
 }
 
-bool vf_window_in_list(VfWindow* window) {
+GtkWidget* vf_window_list_focus(VfWindow* window) {
   GtkWidget* focus = gtk_window_get_focus(GTK_WINDOW(window));
-  return focus && gtk_widget_is_ancestor(focus, GTK_WIDGET(window->list));
+  return focus && gtk_widget_is_ancestor(focus, GTK_WIDGET(window->list)) ? focus : nullptr;
 }
 
 void vf_window_select(VfWindow* window, guint position, bool focus) {

@@ -32,8 +32,8 @@ void vf_window_toast(VfWindow* window, const std::string& text);
 void vf_window_fail(VfWindow* window, const std::string& heading, const std::string& body);
 // The item of the selected row, or null.
 gpointer vf_window_selected(VfWindow* window);
-// Whether the keyboard is in the list.
-bool vf_window_in_list(VfWindow* window);
+// What in the list has the keyboard, or null.
+GtkWidget* vf_window_list_focus(VfWindow* window);
 // `focus`: the keyboard goes there as well.
 void vf_window_select(VfWindow* window, guint position, bool focus);
 std::string vf_window_search_text(VfWindow* window);

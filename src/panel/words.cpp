@@ -166,7 +166,9 @@ std::string state(const PortView& port) {
 std::string trouble(const ForwardView& forward) {
   if (forward.state == ForwardState::active) return {};
   std::string words = state(forward);
-  if (!forward.reason.empty()) words += ": " + shown(forward.reason);
+  // The reason would be the attribute.
+  if (!forward.reason.empty() && forward.state != ForwardState::disabled)
+    words += ": " + shown(forward.reason);
   if (forward.next_retry)
     if (const std::string time = clock_time(*forward.next_retry); !time.empty())
       words = format(_("%s (next try at %s)"), words.c_str(), time.c_str());
@@ -174,7 +176,7 @@ std::string trouble(const ForwardView& forward) {
 }
 
 std::string traffic(const ForwardRow& row) {
-  if (!row.counters) return {};
+  if (!row.counters || row.forward.state == ForwardState::disabled) return {};
   const ForwardCounters& counters = *row.counters;
   std::string words = format(ngettext("%llu open", "%llu open", counters.connections),
                              static_cast<unsigned long long>(counters.connections));

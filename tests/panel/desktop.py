@@ -57,6 +57,18 @@ def outline(node, rows):
         yield from outline(child, rows)
 
 
+def way_to(roles):
+    """The menu of a row is in the row."""
+    return walk if Role.MENU_ITEM in roles else lambda application: outline(application, Role.LIST_ITEM in roles)
+
+
+def is_such(node, roles, name, part, showing):
+    if roles and node.get_role() not in roles:
+        return False
+    called = node.get_name() or ""
+    return (name is None or called == name) and (part is None or part in called) and (not showing or is_showing(node))
+
+
 def xdotool(*words):
     subprocess.run(["xdotool", *words], check=True, timeout=20)
 
@@ -130,19 +142,26 @@ class Panel:
 
     def find(self, *roles, name=None, part=None, showing=True):
         """The first such node, or None."""
-        # The menu of a row is in the row.
-        way = walk if Role.MENU_ITEM in roles else lambda application: outline(application, Role.LIST_ITEM in roles)
-        for node in self.nodes(way):
+        for node in self.nodes(way_to(roles)):
             try:
-                if roles and node.get_role() not in roles:
-                    continue
-                called = node.get_name() or ""
-                if (name is None or called == name) and (part is None or part in called):
-                    if not showing or is_showing(node):
-                        return node
+                if is_such(node, roles, name, part, showing):
+                    return node
             except GLib.Error:
                 continue
         return None
+
+    def lacks(self, *roles, name=None, part=None):
+        """There is no such node: nothing is said before all of the application was read at one go."""
+        def read():
+            application = self.application()
+            if not application:
+                return None
+            application.clear_cache()
+            try:
+                return [is_such(node, roles, name, part, True) for node in way_to(roles)(application)]
+            except GLib.Error:
+                return None
+        return not any(until(read, f"the panel is read whole, for no {roles} {name or part}"))
 
     def wait(self, *roles, name=None, part=None, deadline=20):
         try:
@@ -150,8 +169,8 @@ class Panel:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.dump()}") from None
 
-    def wait_gone(self, *roles, name=None, part=None):
-        until(lambda: not self.find(*roles, name=name, part=part), f"no {roles} {name or part}")
+    def wait_gone(self, *roles, name=None, part=None, deadline=20):
+        until(lambda: self.lacks(*roles, name=name, part=part), f"no {roles} {name or part}", deadline)
 
     def dump(self):
         lines = []

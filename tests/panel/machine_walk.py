@@ -19,7 +19,7 @@ with Panel("--domain", "web") as panel:
     address = step("stopped")
     said = ("Shop", "http://localhost:8080", f"port 80 on {address}", "tcp", "Active")
     until(lambda: all(word in panel.row("Shop").get_name() for word in said), f"the row says {said}")
-    assert not panel.find(Role.LIST_ITEM, part="Virtual machine other")
+    assert panel.lacks(Role.LIST_ITEM, part="Virtual machine other")
     step("running")
     panel.select("web")
     key("ctrl+n")

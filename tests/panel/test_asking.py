@@ -93,4 +93,4 @@ def test_beside_notifications(asked):
         notices.click("Show")
         panel.wait(Role.LABEL, name="web")  # the second window's subtitle
         assert len(panel.windows()) == 2
-        assert not panel.find(Role.LABEL, name="No Running Machines")
+        assert panel.lacks(Role.LABEL, name="No Running Machines")

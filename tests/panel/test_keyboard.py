@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """All of the panel without a mouse."""
 import json
+import socket
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_in_the_search_keys_are_the_entry_s(panel):
     until(lambda: clipboard() == "blog", "the text is in the clipboard")
     key("Delete")
     panel.row("Shop")
-    assert not panel.find(Role.LABEL, part="Remove “")
+    assert panel.lacks(Role.LABEL, part="Remove “")
     key("Escape")
     panel.wait_gone(Role.TEXT, name="Search forwards")
 
@@ -112,6 +113,76 @@ def test_the_keyboard_goes_with_a_row_that_changes(panel):
     key("ctrl+b")
     panel.row("localhost:3000")
     until(lambda: panel.focused() and panel.focused().get_name().startswith("node"), "the keyboard is at its row")
+
+
+def at_a_row(panel, part=""):
+    """The name of the row that has the keyboard."""
+    def found():
+        node = panel.focused()
+        return node and node.get_role() == Role.LIST_ITEM and part in node.get_name() and node.get_name()
+    return until(found, f"the keyboard is at a row {part}")
+
+
+@pytest.fixture(name="blog")
+def a_row_that_goes(panel, daemon):
+    """Selected, and gone; what brings it back."""
+    panel.select("Blog")
+    daemon.cli("remove", "web", "8081")
+    panel.wait_gone(Role.LIST_ITEM, part="Blog")
+    def add(check=True):
+        daemon.cli("add", "web", "8081:81", "--label", "Blog", check=check)
+
+    yield add
+    add(check=False)
+
+
+def test_the_keyboard_goes_back_to_a_row_that_comes_back(panel, blog):
+    assert "Blog" not in at_a_row(panel), "a neighbour has it"
+    blog()
+    panel.row("Blog")
+    at_a_row(panel, "Blog")
+
+
+def test_the_keyboard_stays_where_somebody_has_gone(panel, blog):
+    neighbour = at_a_row(panel)
+    key("Up")
+    until(lambda: at_a_row(panel) != neighbour, "the keyboard is at another row")
+    here = at_a_row(panel)
+    blog()
+    panel.row("Blog")
+    assert at_a_row(panel) == here
+
+
+def test_a_forward_is_disabled_and_enabled(panel, daemon):
+    def state():
+        return next(one["state"] for one in json.loads(daemon.cli("list", "--all", "--json").stdout)
+                    if one.get("label") == "Blog")
+
+    panel.select("Blog")
+    key("Tab", "Tab")
+    at(panel, "More Actions")
+    key("space")
+    panel.wait(Role.MENU_ITEM, name="Disable")
+    key("Down", "Return")
+    panel.wait(Role.LABEL, name="Forward disabled")
+    until(lambda: "Disabled" in panel.row("Blog").get_name(), "the row says it")
+    assert state() == "disabled"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", 8081)).close()
+    panel.picture("disabled")
+    panel.select("Blog")
+    key("Tab")
+    at(panel, "Enable")
+    key("space")
+    panel.wait(Role.LABEL, name="Forward enabled")
+    until(lambda: "Disabled" not in panel.row("Blog").get_name(), "the row says it")
+    assert state() != "disabled"
+    socket.create_connection(("127.0.0.1", 8081)).close()
+    # The button is gone, and the keyboard still there.
+    key("ctrl+d")
+    until(lambda: "Disabled" in panel.row("Blog").get_name(), "it is disabled again")
+    key("ctrl+d")
+    until(lambda: "Disabled" not in panel.row("Blog").get_name(), "it is enabled again")
 
 
 def test_the_window_s_own(panel):

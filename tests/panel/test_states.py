@@ -45,7 +45,7 @@ def test_one_machine():
     with Daemon(machine("web", SHOP), machine("db"), machine("off", SHOP, OFF)):
         with Panel("--domain", "web") as panel:
             panel.row("Web shop")
-            assert not panel.find(Role.LIST_ITEM, part="Virtual machine db")
+            assert panel.lacks(Role.LIST_ITEM, part="Virtual machine db")
             panel.wait(Role.LABEL, name="web")
         with Panel("--domain", "off") as panel:
             panel.wait(Role.LABEL, part="Start “off”")

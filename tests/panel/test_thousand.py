@@ -3,7 +3,6 @@
 tests/bench/panel has the frames."""
 from desktop import LISTS, Panel, Role, key, xdotool
 from machines import Daemon, machine
-from session import until
 
 MANY = 1000
 MOST_WIDGETS = 300
@@ -33,7 +32,7 @@ def test_the_wheel_gets_to_the_last_row():
             xdotool("click", "--repeat", "100", "--delay", "4", WHEEL_DOWN)
             panel.wait(Role.LIST_ITEM, part="localhost:21999", deadline=60)
             daemon.cli("remove", "many", "21999")
-            until(lambda: not panel.find(Role.LIST_ITEM, part="localhost:21999"), "it is gone", 60)
+            panel.wait_gone(Role.LIST_ITEM, part="localhost:21999", deadline=60)
             key("F10")  # it still answers
             panel.wait(Role.MENU_ITEM, part="Keyboard Shortcuts")
             key("Escape")

@@ -304,6 +304,34 @@ def test_edit_keeps_what_was_of_this_run(panel, daemon):
     panel.wait_gone(Role.LIST_ITEM, part="localhost:18090")
 
 
+def test_disables_where_it_is_defined(panel, daemon):
+    menu(panel, "Database", "Disable")
+    panel.wait(Role.LABEL, name="Forward disabled")
+    assert 'enabled="no"' in definition(daemon, 5432) and 'enabled="no"' in saved(daemon, 5432)
+    until(lambda: "Disabled" in panel.row("Database").get_name(), "the row says it")
+    daemon.cli("enable", "web", "5432", "--live")
+    until(lambda: "Disabled" not in panel.row("Database").get_name(), "the row says it")
+    daemon.cli("add", "web", "18091:9091", "--disabled")
+    menu(panel, "Port 9091", "Enable")
+    until(lambda: "localhost:18091" in panel.row("Port 9091").get_name() and listed(daemon, 9091), "it is served")
+    assert metadata(daemon, 9091) == (True, False) and saved(daemon, 9091) is None
+    daemon.cli("enable", "web", "5432", "--config")
+    daemon.cli("remove", "web", "18091")
+    panel.wait_gone(Role.LIST_ITEM, part="localhost:18091")
+
+
+def test_says_why_it_cannot_be_enabled(panel, daemon):
+    daemon.cli("add", "web", "18092:9092", "--disabled", "--on-busy", "fail")
+    with socket.create_server(("127.0.0.1", 18092)):
+        menu(panel, "Port 9092", "Enable")
+        panel.wait(Role.LABEL, name="Cannot Enable the Forward")
+        key("Escape")
+        panel.wait_gone(Role.LABEL, name="Cannot Enable the Forward")
+        assert "Disabled" in panel.row("Port 9092").get_name()
+    daemon.cli("remove", "web", "18092")
+    panel.wait_gone(Role.LIST_ITEM, part="Port 9092")
+
+
 def test_buttons_say_their_names_once(panel):
     key("ctrl+n")
     panel.wait(Role.FRAME, Role.DIALOG, name="Add Forward")
