@@ -291,6 +291,9 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
   }
   view.state = ForwardState::active;
   view.proven = held->second.proven;
+  if (snapshot_.paused)
+    view.reason =
+        "the domain is paused: it answers when it is resumed (virsh resume " + snapshot_.name + ')';
 }
 
 std::vector<ForwardView> DomainRecord::forward_views(Ways ways, const Policy& policy,

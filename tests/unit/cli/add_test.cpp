@@ -355,6 +355,15 @@ TEST_F(AddWait, EndsAtOnceWhenItIsActiveAlready) {
   EXPECT_EQ(run({"add", "web", "8080:80", "--wait"}).status, 0);
 }
 
+TEST_F(AddWait, SaysThatNobodyAnswersYet) {
+  const std::string paused = "the domain is paused: it answers when it is resumed";
+  change(ForwardState::active, paused);
+  const ProgramResult result = run({"add", "web", "8080:80", "--wait", "--persistent"});
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.out, "8080\n");
+  EXPECT_EQ(result.err, "virt-forward: " + paused + '\n');
+}
+
 TEST_F(AddWait, GivesUpAfterTheTimeoutWithTheReason) {
   const ProgramResult result = run({"add", "web", "8080:80", "--wait", "--timeout", "1"});
   EXPECT_EQ(result.status, 1);

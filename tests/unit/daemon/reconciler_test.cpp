@@ -35,6 +35,33 @@ TEST_F(ReconcilerTest, ADomainsLife) {
   EXPECT_EQ(view("web-uuid", id_).state, ForwardState::inactive);
 }
 
+TEST_F(ReconcilerTest, APausedDomainsForwardsSayThatNobodyAnswers) {
+  DomainSnapshot paused = running("web", simple_);
+  paused.paused = true;
+  reconciler.resynced({running("web", simple_)});
+  reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.7")});
+  relay.take();
+  reconciler.domain_changed(paused);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
+  EXPECT_EQ(view("web-uuid", id_).reason,
+            "the domain is paused: it answers when it is resumed (virsh resume web)");
+  // Clients that waited in vain are no error of the forward's.
+  for (const int silence : {ETIMEDOUT, EHOSTUNREACH})
+    reconciler.forward_failing(key_, silence);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
+  reconciler.domain_changed(running("web", simple_));
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
+  EXPECT_EQ(view("web-uuid", id_).reason, "");
+  EXPECT_THAT(relay.take(), IsEmpty());
+  EXPECT_TRUE(ports.is_bound(8080));
+
+  reconciler.forward_failing(key_, ETIMEDOUT);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::failed);
+  reconciler.domain_changed(paused);
+  reconciler.forward_failing(key_, ECONNREFUSED);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::no_listener) << "somebody answered";
+}
+
 // Invariant 9.
 TEST_F(ReconcilerTest, TheSameNewsAgainDoesNothing) {
   reconciler.resynced({running("web", simple_)});
