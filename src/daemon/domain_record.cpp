@@ -325,6 +325,10 @@ std::vector<ForwardView> DomainRecord::forward_views(Ways ways, const Policy& po
     view.state = ForwardState::inactive;
     view.reason =
         snapshot_.active ? "begins with the next start of the domain" : "the domain is not running";
+    if (single.refused == ForwardState::disabled) {
+      view.state = ForwardState::disabled;
+      view.reason = single.reason;
+    }
     views.push_back(std::move(view));
   }
   return views;

@@ -210,6 +210,21 @@ TEST_F(ReconcilerTest, WhatTheNextStartHasIsShownAsInactive) {
   EXPECT_FALSE(view("web-uuid", id_).config);
 }
 
+TEST_F(ReconcilerTest, WhatTheNextStartHasDisabledIsShownSo) {
+  const std::string off = R"(<forward name="off" guest-port="82" host-port="8082" enabled="no"/>)";
+  DomainSnapshot domain = running("web", simple_);
+  domain.config_metadata = forwards(simple_ + off);
+  for (const DomainSnapshot& seen : {domain, stopped(domain)}) {
+    reconciler.resynced({seen});
+    const ForwardView disabled = view("web-uuid", "off");
+    EXPECT_EQ(disabled.state, ForwardState::disabled);
+    EXPECT_EQ(disabled.reason, "enabled=\"no\"");
+    EXPECT_TRUE(disabled.config);
+    EXPECT_FALSE(disabled.live);
+  }
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::inactive);
+}
+
 // --- the guest's answers -------------------------------------------------------------------------
 
 TEST_F(ReconcilerTest, ARefusalIsNoListenerUntilAConnectionGetsThrough) {
