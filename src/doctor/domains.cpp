@@ -187,11 +187,16 @@ class Judge {
             way.reason.ends_with(" is being set up"));
   }
 
+  // Of the guest's own localhost: no network leads there, whatever comes.
+  static bool is_inside(const ForwardView& forward) {
+    return forward.guest_address && forward.guest_address->is_loopback();
+  }
+
   // Ports that open by themselves need it, and so do forwards that nothing else will serve.
   bool wants_agent() const {
     return domain_.automatic || std::ranges::any_of(seen_.forwards, [](const ForwardView& forward) {
              return is_served(forward) && !forward.ways.empty() && !forward.transport &&
-                    std::ranges::none_of(forward.ways, is_awaited) &&
+                    (is_inside(forward) || std::ranges::none_of(forward.ways, is_awaited)) &&
                     std::ranges::any_of(forward.ways, [](const WayView& one) {
                       return one.way == "vsock" && !one.reason.starts_with("transport=\"");
                     });
@@ -205,7 +210,9 @@ class Judge {
              ? ""
              : " (guest port " + std::to_string(forward.guest_port->number()) + ')') +
         " is " + std::string(text(forward.state)) + ": " + forward.reason;
-    const std::string explain = "virt-forward explain " + name_ + ' ' + shell_word(forward.id);
+    const std::string next = goes_astray(domain_, forward)
+                                 ? lead_back_command(forward, seen_.live)
+                                 : "virt-forward explain " + name_ + ' ' + shell_word(forward.id);
     switch (forward.state) {
       case ForwardState::active:
       case ForwardState::inactive:
@@ -213,7 +220,7 @@ class Judge {
       case ForwardState::port_busy:  // check_host_ports() names who has it
         return;
       case ForwardState::waiting:
-        add(FindingId::forward_waiting, Severity::warning, what, explain);
+        add(FindingId::forward_waiting, Severity::warning, what, next);
         return;
       case ForwardState::no_listener:
         add(FindingId::forward_no_listener, Severity::warning, what,
@@ -226,7 +233,7 @@ class Judge {
                 remove_command(forward, forward.config ? "--persistent" : "--live"));
         return;
       case ForwardState::failed:
-        add(FindingId::forward_failed, Severity::error, what, explain);
+        add(FindingId::forward_failed, Severity::error, what, next);
         return;
     }
   }
@@ -241,9 +248,10 @@ class Judge {
 
 bool wants_metadata(const SeenDomain& seen) {
   return !seen.domain.problems.empty() ||
-         (seen.domain.active && std::ranges::any_of(seen.forwards, [](const ForwardView& forward) {
+         (seen.domain.active && std::ranges::any_of(seen.forwards, [&](const ForwardView& forward) {
             return forward.origin == Origin::metadata &&
                    (forward.live != forward.config || forward.state == ForwardState::port_busy ||
+                    goes_astray(seen.domain, forward) ||
                     (forward.requested_port && forward.host_port != forward.requested_port));
           }));
 }

@@ -334,6 +334,9 @@ TEST(Judgement, OfAGuestThatBoots) {
   EXPECT_EQ(judged(seen), "no-address forward-waiting") << "nothing here needs the agent";
   booting.ways[0].reason = "192.168.122.9 is not (yet) proven to be an address of the guest";
   EXPECT_EQ(judged(seen), "no-address forward-waiting");
+  booting.guest_address = IpAddress::loopback4();
+  EXPECT_THAT(judged(seen), HasSubstr("no-vsock")) << "no network will ever lead there";
+  booting.guest_address.reset();
   booting.ways[0].reason = "a socket in the guest cannot be reached by tcp";
   EXPECT_THAT(judged(seen), HasSubstr("no-vsock"));
   booting.ways = {{"tcp", WayState::rejected, "transport=\"vsock\""},
@@ -367,6 +370,43 @@ TEST(Judgement, OfMetadataByItsSide) {
   seen.config.reset();
   seen.domain.persistent = false;
   EXPECT_EQ(fix(seen, false), "of the running domain alone: |" + live);
+}
+
+TEST(Judgement, OfAnAddressThatTheGuestHasNot) {
+  SeenDomain seen = running();
+  seen.live = metadata(
+      "<forward guest-port=\"80\" host-port=\"8080\" guest-address=\"192.168.122.9\" "
+      "scheme=\"http\"/>");
+  ForwardView& astray = seen.forwards[0];
+  astray.definition = astray.id = seen.live->definitions.forwards.at(0).identity();
+  astray.guest_address = IpAddress::parse("192.168.122.9");
+  astray.transport.reset();
+  astray.state = ForwardState::waiting;
+  astray.reason = "it is not (yet) proven to be an address of the guest";
+  astray.ways[0] = {"tcp", WayState::rejected, astray.reason};
+  EXPECT_TRUE(wants_metadata(seen));
+  Findings findings;
+  EXPECT_EQ(judged(seen, &findings), "forward-waiting");
+  EXPECT_EQ(findings[0].fix, "virt-forward remove 'my web' " + astray.id +
+                                 " --persistent && virt-forward add 'my web' 8080:80 --scheme http "
+                                 "--persistent   # or with another --guest-address");
+  astray.config = false;
+  seen.config = seen.live;
+  judged(seen, &findings);
+  EXPECT_THAT(findings.back().fix, HasSubstr("8080:80 --scheme http --live   # or"));
+  astray.config = true;
+  seen.live.reset();
+  judged(seen, &findings);
+  EXPECT_EQ(findings[0].fix,
+            "virsh metadata 'my web' urn:virt-forward:1 --live --key vf --edit   # let its "
+            "<forward> have another guest-address, or none");
+  astray.state = ForwardState::failed;
+  EXPECT_EQ(judged(seen, &findings), "forward-failed");
+  EXPECT_THAT(findings[0].fix, HasSubstr("another guest-address"));
+  seen.domain.addresses.push_back(*astray.guest_address);
+  EXPECT_FALSE(wants_metadata(seen));
+  EXPECT_EQ(judged(seen, &findings), "forward-failed");
+  EXPECT_THAT(findings[0].fix, HasSubstr("virt-forward explain"));
 }
 
 TEST(Judgement, OfDrift) {
