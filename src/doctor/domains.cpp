@@ -13,6 +13,28 @@
 namespace vf {
 namespace {
 
+// Whether who uses the host side of the one meets something else by the other.
+bool leads_elsewhere(const ForwardDefinition& one, const ForwardDefinition& other) {
+  const auto address = [](const ForwardDefinition& of) {
+    return of.host_address.value_or(IpAddress::loopback4());
+  };
+  if (!one.enabled || !other.enabled || one.protocol != other.protocol ||
+      address(one) != address(other))
+    return false;
+  const auto* const host = std::get_if<PortRange>(&one.host);
+  const auto* const its = std::get_if<PortRange>(&other.host);
+  if (!host || !its)
+    return std::holds_alternative<SocketPath>(one.host) && one.host == other.host &&
+           one.guest != other.guest;
+  if (its->high() < host->low() || host->high() < its->low()) return false;
+  if (one.guest_address != other.guest_address) return true;
+  const auto* const guest = std::get_if<PortRange>(&one.guest);
+  const auto* const its_guest = std::get_if<PortRange>(&other.guest);
+  if (!guest || !its_guest) return one.guest != other.guest;
+  return guest->low().number() + its->low().number() !=
+         its_guest->low().number() + host->low().number();
+}
+
 constexpr char vsock_xml[] = "<vsock model='virtio'><cid auto='yes'/></vsock>";
 
 // Adds findings about one domain.
@@ -115,13 +137,16 @@ class Judge {
           of_range_again(forward))
         continue;
       if (forward.live)
-        add(FindingId::live_only, Severity::warning,
+        add(FindingId::live_only, drift_severity(forward, seen_.live, seen_.config),
             "the next start of the domain does not have the forward " + forward_name(forward) +
                 " as it is now",
             copy_command(forward, definition_of(forward, seen_.live), Side::config, seen_.config));
       else
-        add(FindingId::config_only, Severity::warning,
-            "forward " + forward_name(forward) + " begins with the next start of the domain",
+        add(FindingId::config_only, drift_severity(forward, seen_.config, seen_.live),
+            forward.state == ForwardState::disabled
+                ? "the next start of the domain has the forward " + forward_name(forward) +
+                      ", disabled"
+                : "forward " + forward_name(forward) + " begins with the next start of the domain",
             copy_command(forward, definition_of(forward, seen_.config), Side::live, seen_.live));
     }
   }
@@ -132,6 +157,19 @@ class Judge {
   }
 
  private:
+  // It was asked for. But where the domain's next start takes a host port of now to something else,
+  // who uses the port is not told.
+  static Severity drift_severity(const ForwardView& forward, const SeenMetadata& own,
+                                 const SeenMetadata& other) {
+    const ForwardDefinition* const definition = definition_of(forward, own);
+    const bool astray =
+        definition && other &&
+        std::ranges::any_of(other->definitions.forwards, [&](const ForwardDefinition& there) {
+          return leads_elsewhere(*definition, there);
+        });
+    return astray ? Severity::warning : Severity::note;
+  }
+
   static bool has_error(const SeenMetadata& side, const std::string& problem) {
     return side &&
            std::ranges::find(side->errors, problem, &DefinitionError::text) != side->errors.end();

@@ -419,8 +419,11 @@ TEST(Judgement, OfDrift) {
   EXPECT_EQ(judged(seen, &findings), "live-only");
   const std::string add = "virt-forward add 'my web' 8080:80 --on-busy fail --scheme http --config";
   EXPECT_EQ(findings[0].fix, add);
+  EXPECT_EQ(findings[0].severity, Severity::note) << "it was asked for";
+  EXPECT_FALSE(any_wrong(findings));
   seen.config = metadata("<forward guest-port=\"80\" host-port=\"8080\"/>");
   judged(seen, &findings);
+  EXPECT_EQ(findings[0].severity, Severity::note) << "it leads to the same";
   EXPECT_EQ(findings[0].fix, "virt-forward remove 'my web' tcp:8080:80 --config && " + add);
   seen.live.reset();
   judged(seen, &findings);
@@ -433,8 +436,43 @@ TEST(Judgement, OfDrift) {
   seen.forwards[0].state = ForwardState::inactive;
   EXPECT_EQ(judged(seen, &findings), "config-only");
   EXPECT_EQ(findings[0].fix, "virt-forward add 'my web' 8080:80 --live");
+  EXPECT_EQ(findings[0].severity, Severity::note);
+  seen.forwards[0].state = ForwardState::disabled;
+  judged(seen, &findings);
+  EXPECT_THAT(findings[0].message, HasSubstr("has the forward tcp:8080:80, disabled"));
   seen.domain.persistent = false;
   EXPECT_EQ(judged(seen), "");
+}
+
+// Who uses the host port then meets something else, without a word.
+TEST(Judgement, OfDriftThatLeadsElsewhere) {
+  const auto severity = [](const char* live, const char* config) {
+    SeenDomain seen = running();
+    seen.live = metadata(live);
+    seen.config = metadata(config);
+    const ForwardDefinition& definition = seen.live->definitions.forwards.at(0);
+    seen.forwards[0].id = seen.forwards[0].definition = definition.identity();
+    seen.forwards[0].config = false;
+    Findings findings;
+    EXPECT_EQ(judged(seen, &findings), "live-only");
+    return findings.at(0).severity;
+  };
+  const char* const here = "<forward guest-port=\"80\" host-port=\"8080\"/>";
+  EXPECT_EQ(severity(here, "<forward guest-port=\"81\" host-port=\"8080\"/>"), Severity::warning);
+  EXPECT_EQ(severity(here, "<forward guest-port=\"85-89\" host-port=\"8076-8080\"/>"),
+            Severity::warning);
+  EXPECT_EQ(severity(here, "<forward guest-port=\"80\" host-port=\"8081\"/>"), Severity::note);
+  EXPECT_EQ(severity(here, "<forward guest-port=\"81\" host-port=\"8080\" protocol=\"udp\"/>"),
+            Severity::note);
+  EXPECT_EQ(severity(here, "<forward guest-port=\"81\" host-port=\"8080\" enabled=\"no\"/>"),
+            Severity::note);
+  EXPECT_EQ(severity(here,
+                     "<forward guest-port=\"81\" host-port=\"8080\" "
+                     "host-address=\"192.0.2.1\"/>"),
+            Severity::note);
+  EXPECT_EQ(severity("<forward name=\"n\" guest-port=\"80\" host-port=\"8080\"/>",
+                     "<forward name=\"n\" guest-port=\"81\" host-port=\"8080\"/>"),
+            Severity::warning);
 }
 
 TEST(Judgement, OfHeldPorts) {
