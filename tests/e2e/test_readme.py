@@ -193,7 +193,7 @@ def test_what_it_says_when_asked(daemon, guest):
     ways = [line.split()[:2] for line in told[told.index(next(line for line in told if line.startswith("WAY"))):]]
     assert [line.split()[:2] for line in said if line.split()[0] in {way[0] for way in ways}] == ways
     [(doctor, _)] = commands(DOCTOR)
-    assert "live-only" in run(doctor.removeprefix("sudo "), (1,))
+    assert "live-only" in run(doctor.removeprefix("sudo "))
 
 
 def test_the_lines_below_use_it(daemon, guest):
