@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "cli/added.h"
 #include "cli/daemons.h"
+#include "cli/next_start.h"
 #include "cli/output.h"
 #include "cli/scope.h"
 #include "cli/verb.h"
@@ -109,17 +110,6 @@ Error with_order_hint(Error error, const std::vector<std::string>& words) {
   return error;
 }
 
-// "port 8100 is bound at the next start of "web"", as it is defined.
-std::string next_start_words(const ForwardDefinition& definition, const DomainView& domain) {
-  const std::string at = " at the next start of " + quote(domain.name);
-  if (!definition.enabled) return "it is not served while it is disabled";
-  if (const auto* range = std::get_if<PortRange>(&definition.host))
-    return range->width() == 1 ? "port " + range->text() + " is bound" + at
-                               : "ports " + range->text() + " are bound" + at;
-  if (std::holds_alternative<SocketPath>(definition.host)) return "the socket is made" + at;
-  return "a free port is bound" + at;
-}
-
 // "virt-forward block" is about what opens by itself: a forward that is asked for is served all the
 // same, which who blocked the port may not expect. Empty where none of its ports is blocked.
 std::string block_words(const FoundDomain& found, const ForwardDefinition& definition,
@@ -149,7 +139,7 @@ void say_what_differs(const FoundDomain& found, const ForwardDefinition& definit
   const bool unbound = port_wanted && std::any_of(added.begin(), added.end(),
                                                   [](const auto& one) { return !one.host_port; });
   if (only_stored(edit, found.domain) || unbound)
-    return say("stored; " + next_start_words(definition, found.domain));
+    return say("stored; " + next_start_words(found, definition));
   for (const std::string& line : taken_words(ports_of(added), "using"))
     say(line);
 }
@@ -169,7 +159,7 @@ int tell_dry_run(bool json, const FoundDomain& found, const ForwardDefinition& d
   }
   if (json) print(json_forwards(forwards));
   if (only_stored(edit, found.domain))
-    say("it can be stored; " + next_start_words(definition, found.domain));
+    say("it can be stored; " + next_start_words(found, definition));
   for (const std::string& line : taken_words(ports_of(added), "it would be"))
     say(line);
   return 0;
