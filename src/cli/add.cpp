@@ -16,6 +16,7 @@
 #include "client/json.h"
 #include "core/definition_xml.h"
 #include "core/forward_spec.h"
+#include "glib/object_path.h"
 
 namespace vf {
 namespace {
@@ -205,10 +206,14 @@ int run_add(const Verb& verb, Call& call) {
   if (!added) return fail(with_scope_hint(added.error(), found->domain));
 
   say(blocked);
-  if (given.edit.dry_run) return tell_dry_run(call.globals.json, *found, *definition, edit, *added);
+  // Of a domain that does not run the daemon has just looked how it will start.
+  FoundDomain now = *found;
+  if (const auto properties = found->daemon->properties(found->path, domain_interface))
+    now.domain = domain_view(*properties);
+  if (given.edit.dry_run) return tell_dry_run(call.globals.json, now, *definition, edit, *added);
   if (!call.globals.json && !only_stored(given.edit, found->domain))
     print_ports(*found->daemon, *added);
-  say_what_differs(*found, *definition, given.edit, *added);
+  say_what_differs(now, *definition, given.edit, *added);
   const auto views = views_of(*found->daemon, *added);
   const bool lasts =
       std::all_of(views.begin(), views.end(), [](const ForwardView& view) { return view.config; });

@@ -42,8 +42,7 @@ class Rivals {
       if (!port || !ports->contains(*port) || !matters(forward) || !meets(forward, *inventory))
         continue;
       const std::string who = "the forward " + quote(forward_name(forward)) + " of " +
-                              quote(forward.domain) +
-                              (forward.host_port ? " has " : " wants ") +
+                              quote(forward.domain) + (forward.host_port ? " has " : " wants ") +
                               (ports->width() == 1 ? "it" : std::to_string(port->number()));
       if (forward.host_port) return who + " now";
       if (wanted.empty()) wanted = who + " too";
@@ -67,9 +66,8 @@ class Rivals {
       return domain_view(one.second).uuid == forward.uuid;
     });
     if (domain == inventory.domains.end()) return false;
-    const auto metadata =
-        read_metadata(*found_.daemon, domain->first,
-                      {.live = forward.live, .config = !forward.live});
+    const auto metadata = read_metadata(*found_.daemon, domain->first,
+                                        {.live = forward.live, .config = !forward.live});
     const ForwardDefinition* const its = definition_of(forward, metadata);
     return its && overlap(addresses_of(*its), own);
   }
@@ -83,6 +81,11 @@ class Rivals {
 
 std::string next_start_words(const FoundDomain& found, const ForwardDefinition& definition) {
   if (!definition.enabled) return "it is not served while it is disabled";
+  if (found.domain.saved)
+    return quote(found.domain.name) +
+           " is saved, and its next start goes on with the forwards that it had then: this one "
+           "begins with a start after that (virsh managedsave-remove " +
+           shell_word(found.domain.name) + " gives the saved state up)";
   const std::string at = " at the next start of " + quote(found.domain.name);
   if (std::holds_alternative<SocketPath>(definition.host)) return "the socket is made" + at;
   const auto* const ports = std::get_if<PortRange>(&definition.host);

@@ -116,6 +116,7 @@ struct DomainView {
   std::string guest_agent_reason = {};
   std::vector<IpAddress> addresses = {};  // proven to be the guest's own
   std::vector<std::string> bridges = {};  // of this host, that its interfaces are on
+  bool saved = false;  // it does not run, and its next start goes on from a managed save image
   friend bool operator==(const DomainView&, const DomainView&) = default;
 };
 

@@ -189,6 +189,7 @@ DomainView DomainRecord::view(const Policy& policy) const {
   view.id = snapshot_.id;
   view.active = snapshot_.active;
   view.persistent = snapshot_.persistent;
+  view.saved = snapshot_.saved;
   if (snapshot_.active) view.problems = texts(live_.errors, "");
   if (!snapshot_.active || config_.errors != live_.errors) {
     auto more = texts(config_.errors, snapshot_.active ? "next start: " : "");
@@ -323,8 +324,9 @@ std::vector<ForwardView> DomainRecord::forward_views(Ways ways, const Policy& po
     ForwardView view = base_view(single);
     view.config = true;
     view.state = ForwardState::inactive;
-    view.reason =
-        snapshot_.active ? "begins with the next start of the domain" : "the domain is not running";
+    view.reason = snapshot_.active  ? "begins with the next start of the domain"
+                  : snapshot_.saved ? "the domain is saved: it goes on with the forwards it had"
+                                    : "the domain is not running";
     if (single.refused == ForwardState::disabled) {
       view.state = ForwardState::disabled;
       view.reason = single.reason;

@@ -153,6 +153,20 @@ TEST_F(Add, WhatIsStoredSaysOnWhatItDepends) {
   EXPECT_EQ(rivals_address(" host-address='192.0.2.1'"), stored + bound + " if it is free then\n");
 }
 
+TEST_F(Add, WhatIsStoredForASavedDomainComesLater) {
+  DomainView saved{uuid1, "web", {}, false, true, {}};
+  daemon_.model.change(saved);
+  // The daemon looks when it stores.
+  daemon_.controller.before_added = [&] {
+    saved.saved = true;
+    daemon_.model.change(saved);
+  };
+  EXPECT_EQ(run({"add", "web", "8080:80", "--config"}).err,
+            "virt-forward: stored; \"web\" is saved, and its next start goes on with the forwards "
+            "that it had then: this one begins with a start after that (virsh managedsave-remove "
+            "web gives the saved state up)\n");
+}
+
 // What the present run of the domain has ends with it.
 TEST_F(Add, ItsOwnForwardsOfNowAreNoRivalsOfTheNextStart) {
   ForwardView live = fake_forward("site");

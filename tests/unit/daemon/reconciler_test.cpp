@@ -210,6 +210,17 @@ TEST_F(ReconcilerTest, WhatTheNextStartHasIsShownAsInactive) {
   EXPECT_FALSE(view("web-uuid", id_).config);
 }
 
+TEST_F(ReconcilerTest, ASavedDomainGoesOnWithWhatItHad) {
+  DomainSnapshot domain = stopped(running("web", simple_));
+  reconciler.resynced({domain});
+  EXPECT_FALSE(table.domain("web-uuid")->saved);
+  domain.saved = true;
+  reconciler.domain_changed(domain);
+  EXPECT_TRUE(table.domain("web-uuid")->saved);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::inactive);
+  EXPECT_THAT(view("web-uuid", id_).reason, HasSubstr("is saved: it goes on with the forwards"));
+}
+
 TEST_F(ReconcilerTest, WhatTheNextStartHasDisabledIsShownSo) {
   const std::string off = R"(<forward name="off" guest-port="82" host-port="8082" enabled="no"/>)";
   DomainSnapshot domain = running("web", simple_);
