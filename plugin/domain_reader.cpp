@@ -51,19 +51,29 @@ bool settles_later(int reason) {
   }
 }
 
-// `may_be_paused` saves a round trip where the list has told.
-Result<DomainReading> read(virDomainPtr domain, std::uint64_t sequence, bool persistent,
-                           bool may_be_paused) {
+// That libvirt cannot tell is no reason to know nothing else.
+bool has_saved_image(virDomainPtr domain) {
+  return virDomainHasManagedSaveImage(domain, 0) == 1;
+}
+
+// What a list has told, which saves a round trip each.
+struct Told {
+  bool persistent = true;
+  bool may_be_paused = true;
+  bool may_be_saved = true;
+};
+
+Result<DomainReading> read(virDomainPtr domain, std::uint64_t sequence, const Told& told) {
   DomainReading reading;
   reading.sequence = sequence;
   reading.uuid = uuid_of(domain);
   DomainSnapshot snapshot;
   snapshot.uuid = reading.uuid;
   snapshot.name = virDomainGetName(domain);
-  snapshot.persistent = persistent;
+  snapshot.persistent = told.persistent;
   const unsigned id = virDomainGetID(domain);
   if (id != static_cast<unsigned>(-1)) {
-    const auto paused = may_be_paused ? paused_reason(domain) : std::nullopt;
+    const auto paused = told.may_be_paused ? paused_reason(domain) : std::nullopt;
     reading.arriving = paused && settles_later(*paused);
     snapshot.paused = paused.has_value();
     auto element = element_of(domain, VIR_DOMAIN_AFFECT_LIVE);
@@ -74,7 +84,8 @@ Result<DomainReading> read(virDomainPtr domain, std::uint64_t sequence, bool per
       snapshot.live_metadata = **std::move(element);
     }
   }
-  if (persistent) {
+  if (told.persistent) {
+    snapshot.saved = !snapshot.active && told.may_be_saved && has_saved_image(domain);
     auto element = element_of(domain, VIR_DOMAIN_AFFECT_CONFIG);
     if (!element) return Unexpected(std::move(element).error());
     snapshot.config_metadata = std::move(*element).value_or("");
@@ -108,7 +119,7 @@ std::uint64_t next_sequence() {
 }
 
 Result<DomainReading> read_handle(virDomainPtr domain, std::uint64_t sequence) {
-  return read(domain, sequence, virDomainIsPersistent(domain) == 1, true);
+  return read(domain, sequence, {.persistent = virDomainIsPersistent(domain) == 1});
 }
 
 Result<DomainReading> read_domain(virConnectPtr connect, const std::string& uuid) {
@@ -130,22 +141,27 @@ Result<FullReading> read_all_domains(virConnectPtr connect) {
   std::vector<DomainHandle> all;
   std::vector<DomainHandle> persistent;
   std::vector<DomainHandle> paused;
+  std::vector<DomainHandle> saved;
   if (!list_domains(connect, 0, all) ||
       !list_domains(connect, VIR_CONNECT_LIST_DOMAINS_PERSISTENT, persistent) ||
-      !list_domains(connect, VIR_CONNECT_LIST_DOMAINS_PAUSED, paused))
+      !list_domains(connect, VIR_CONNECT_LIST_DOMAINS_PAUSED, paused) ||
+      !list_domains(connect, VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE, saved))
     return Unexpected(libvirt_error("list of domains"));
-  std::set<std::string> persistent_uuids;
-  std::set<std::string> paused_uuids;
-  for (const DomainHandle& domain : persistent)
-    persistent_uuids.insert(uuid_of(domain.get()));
-  for (const DomainHandle& domain : paused)
-    paused_uuids.insert(uuid_of(domain.get()));
+  const auto uuids_of = [](const std::vector<DomainHandle>& domains) {
+    std::set<std::string> uuids;
+    for (const DomainHandle& domain : domains)
+      uuids.insert(uuid_of(domain.get()));
+    return uuids;
+  };
+  const auto persistent_uuids = uuids_of(persistent);
+  const auto paused_uuids = uuids_of(paused);
+  const auto saved_uuids = uuids_of(saved);
   for (const DomainHandle& domain : all) {
     const std::string uuid = uuid_of(domain.get());
     // Which run is there the list has told, however late the rest is read.
-    Result<DomainReading> reading =
-        read(domain.get(), result.sequence, persistent_uuids.contains(uuid),
-             paused_uuids.contains(uuid));
+    Result<DomainReading> reading = read(
+        domain.get(), result.sequence,
+        {persistent_uuids.contains(uuid), paused_uuids.contains(uuid), saved_uuids.contains(uuid)});
     if (!reading) return Unexpected(std::move(reading).error());
     result.domains.push_back(*std::move(reading));
   }
@@ -167,6 +183,7 @@ Result<MetadataReading> read_metadata(virConnectPtr connect, const std::string& 
   auto element = element_of(domain.get(), VIR_DOMAIN_AFFECT_CONFIG);
   if (!element) return Unexpected(std::move(element).error());
   reading.config = std::move(*element).value_or("");
+  reading.saved = !reading.active && has_saved_image(domain.get());
   return reading;
 }
 

@@ -43,6 +43,7 @@ struct MetadataReading {
   bool active = false;  // it ran when its live metadata was read
   std::string live;
   std::string config;
+  bool saved = false;  // see DomainSnapshot
 };
 
 Result<DomainReading> read_domain(virConnectPtr connect, const std::string& uuid);

@@ -33,6 +33,7 @@ struct DomainSnapshot {
   // Active and its guest can run here: false at a migration's destination before the switch.
   bool serving = false;
   bool paused = false;  // its guest does not run now: nobody there answers
+  bool saved = false;   // not active: its next start goes on from a managed save image
   // Our metadata element, empty when there is none: of the running domain, and of its next start.
   std::string live_metadata;
   std::string config_metadata;

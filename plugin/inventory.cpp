@@ -9,7 +9,7 @@ namespace {
 
 // What a reading after the end of its run says, as far as the end alone tells.
 void end_run(DomainSnapshot& snapshot) {
-  snapshot.active = snapshot.serving = snapshot.guest_agent = false;
+  snapshot.active = snapshot.serving = snapshot.paused = snapshot.guest_agent = false;
   snapshot.id.reset();
   snapshot.vsock_cid.reset();
   snapshot.live_metadata.clear();
@@ -51,11 +51,12 @@ Inventory::Outcome Inventory::apply(const MetadataReading& reading) {
   DomainSnapshot& snapshot = *entry.snapshot;
   const bool ended = snapshot.active && !reading.active;
   if (!ended && snapshot.live_metadata == reading.live &&
-      snapshot.config_metadata == reading.config)
+      snapshot.config_metadata == reading.config && snapshot.saved == reading.saved)
     return Outcome::unchanged;
   if (ended) end_run(snapshot);
   snapshot.live_metadata = reading.live;
   snapshot.config_metadata = reading.config;
+  snapshot.saved = reading.saved;
   return Outcome::changed;
 }
 

@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "cli/added.h"
 #include "cli/daemons.h"
+#include "cli/next_start.h"
 #include "cli/output.h"
 #include "cli/scope.h"
 #include "cli/verb.h"
@@ -15,6 +16,7 @@
 #include "client/json.h"
 #include "core/definition_xml.h"
 #include "core/forward_spec.h"
+#include "glib/object_path.h"
 
 namespace vf {
 namespace {
@@ -109,17 +111,6 @@ Error with_order_hint(Error error, const std::vector<std::string>& words) {
   return error;
 }
 
-// "port 8100 is bound at the next start of "web"", as it is defined.
-std::string next_start_words(const ForwardDefinition& definition, const DomainView& domain) {
-  const std::string at = " at the next start of " + quote(domain.name);
-  if (!definition.enabled) return "it is not served while it is disabled";
-  if (const auto* range = std::get_if<PortRange>(&definition.host))
-    return range->width() == 1 ? "port " + range->text() + " is bound" + at
-                               : "ports " + range->text() + " are bound" + at;
-  if (std::holds_alternative<SocketPath>(definition.host)) return "the socket is made" + at;
-  return "a free port is bound" + at;
-}
-
 // "virt-forward block" is about what opens by itself: a forward that is asked for is served all the
 // same, which who blocked the port may not expect. Empty where none of its ports is blocked.
 std::string block_words(const FoundDomain& found, const ForwardDefinition& definition,
@@ -149,7 +140,7 @@ void say_what_differs(const FoundDomain& found, const ForwardDefinition& definit
   const bool unbound = port_wanted && std::any_of(added.begin(), added.end(),
                                                   [](const auto& one) { return !one.host_port; });
   if (only_stored(edit, found.domain) || unbound)
-    return say("stored; " + next_start_words(definition, found.domain));
+    return say("stored; " + next_start_words(found, definition));
   for (const std::string& line : taken_words(ports_of(added), "using"))
     say(line);
 }
@@ -169,7 +160,7 @@ int tell_dry_run(bool json, const FoundDomain& found, const ForwardDefinition& d
   }
   if (json) print(json_forwards(forwards));
   if (only_stored(edit, found.domain))
-    say("it can be stored; " + next_start_words(definition, found.domain));
+    say("it can be stored; " + next_start_words(found, definition));
   for (const std::string& line : taken_words(ports_of(added), "it would be"))
     say(line);
   return 0;
@@ -215,10 +206,14 @@ int run_add(const Verb& verb, Call& call) {
   if (!added) return fail(with_scope_hint(added.error(), found->domain));
 
   say(blocked);
-  if (given.edit.dry_run) return tell_dry_run(call.globals.json, *found, *definition, edit, *added);
+  // Of a domain that does not run the daemon has just looked how it will start.
+  FoundDomain now = *found;
+  if (const auto properties = found->daemon->properties(found->path, domain_interface))
+    now.domain = domain_view(*properties);
+  if (given.edit.dry_run) return tell_dry_run(call.globals.json, now, *definition, edit, *added);
   if (!call.globals.json && !only_stored(given.edit, found->domain))
     print_ports(*found->daemon, *added);
-  say_what_differs(*found, *definition, given.edit, *added);
+  say_what_differs(now, *definition, given.edit, *added);
   const auto views = views_of(*found->daemon, *added);
   const bool lasts =
       std::all_of(views.begin(), views.end(), [](const ForwardView& view) { return view.config; });

@@ -105,9 +105,11 @@ std::string page(const Findings& findings, bool color) {
             std::string(text(finding.id)) + "]\n" + indented(finding.fix, "    ");
   }
   const auto unchecked = std::ranges::count(findings, Severity::not_checked, &Finding::severity);
-  const auto wrong = std::ssize(findings) - unchecked;
+  const auto notes = std::ranges::count(findings, Severity::note, &Finding::severity);
+  const auto wrong = std::ssize(findings) - unchecked - notes;
   page += wrong == 0 ? "nothing wrong was found"
                      : std::to_string(wrong) + (wrong == 1 ? " finding" : " findings");
+  if (notes > 0) page += "; " + std::to_string(notes) + (notes == 1 ? " note" : " notes");
   if (unchecked > 0) page += "; not checked: " + std::to_string(unchecked);
   return page + '\n';
 }

@@ -26,10 +26,10 @@ Result<ShownDomain> shown_domain(const FoundDomain& found) {
     PortView port = port_view(properties);
     if (port.uuid == found.domain.uuid) shown.ports.push_back(std::move(port));
   }
-  const bool of_next_start = std::ranges::any_of(shown.forwards, [](const ForwardView& forward) {
-    return forward.state == ForwardState::inactive;
+  const bool wanted = std::ranges::any_of(shown.forwards, [&](const ForwardView& forward) {
+    return forward.state == ForwardState::inactive || goes_astray(shown.domain, forward);
   });
-  if (of_next_start && shown.domain.active) {
+  if (wanted && shown.domain.active) {
     shown.live = read_metadata(*found.daemon, found.path, {.live = true});
     shown.config = read_metadata(*found.daemon, found.path, {.config = true});
   }

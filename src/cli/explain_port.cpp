@@ -210,7 +210,9 @@ PortExplanation explain_forward(const ShownDomain& shown, const ForwardView& for
                          shell_word(forward_name(forward)) + (forward.live ? "" : " --config");
       break;
     default:
-      explanation.next = "virt-forward doctor " + shell_word(shown.domain.name);
+      explanation.next = goes_astray(shown.domain, forward)
+                             ? lead_back_command(forward, shown.live)
+                             : "virt-forward doctor " + shell_word(shown.domain.name);
   }
   return explanation;
 }

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/fd.h"
+#include "cli/added.h"
 #include "cli/daemons.h"
 #include "cli/forward_file.h"
 #include "cli/output.h"
@@ -179,6 +180,11 @@ int run_import(const Verb& verb, Call& call) {
   if (!added) return fail_of(file, *found, added.error());
   if (dry_run) {
     print(call.globals.json ? json_definitions(definitions) : list_text(definitions));
+    std::vector<PortGot> ports;
+    for (const auto& some : *added)
+      std::ranges::move(ports_of(some), std::back_inserter(ports));
+    for (const std::string& line : taken_words(ports, "it would be"))
+      say(line);
     return 0;
   }
   const auto forwards = views_of(*found, *added);

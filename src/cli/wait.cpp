@@ -3,6 +3,7 @@
 #include "cli/wait.h"
 
 #include <algorithm>
+#include <set>
 
 #include "cli/output.h"
 #include "client/watch.h"
@@ -36,22 +37,34 @@ class Waiting final : public Watch::Observer {
   Waiting(const Daemon& daemon, const std::vector<AddedForward>& forwards)
       : loop_(adopt(g_main_loop_new(nullptr, FALSE))), watch_(daemon, *this) {
     for (const AddedForward& forward : forwards)
-      missing_.push_back(forward.path);
+      forwards_.push_back(forward.path);
+    missing_ = forwards_;
   }
 
   int run(std::chrono::seconds timeout) {
     if (const auto started = watch_.start(); !started) return fail(started.error());
-    for (const std::string& path : std::vector(missing_)) {
+    for (const std::string& path : forwards_) {
       const auto found = watch_.forwards().find(path);
       look_at(path, found == watch_.forwards().end() ? nullptr : &found->second);
     }
     Source timer;
     if (timeout.count() > 0) timer = after(timeout, [this, timeout] { give_up(timeout); });
     if (!over_) g_main_loop_run(loop_.get());
+    if (status_ == 0) say_why_silent();
     return status_;
   }
 
  private:
+  // Served, and nobody answers all the same: once, however many forwards it is about.
+  void say_why_silent() const {
+    std::set<std::string> reasons;
+    for (const std::string& path : forwards_)
+      if (const auto found = watch_.forwards().find(path); found != watch_.forwards().end())
+        reasons.insert(found->second.reason);
+    for (const std::string& reason : reasons)
+      say(reason);
+  }
+
   void forward_changed(const Daemon&, const std::string& path, const ForwardView*,
                        const ForwardView* after) override {
     look_at(path, after);
@@ -94,6 +107,7 @@ class Waiting final : public Watch::Observer {
 
   Ref<GMainLoop> loop_;
   Watch watch_;
+  std::vector<std::string> forwards_;
   std::vector<std::string> missing_;
   bool over_ = false;
   int status_ = 0;

@@ -167,6 +167,7 @@ DomainView domain_view(const Properties& properties) {
   if (GVariant* id = find(properties, "Id", "i")) view.id = g_variant_get_int32(id);
   view.active = flag_of(properties, "Active");
   view.persistent = flag_of(properties, "Persistent");
+  view.saved = flag_of(properties, "Saved");
   view.problems = texts_of(properties, "Problems");
   view.automatic = flag_of(properties, "Automatic");
   view.guest_agent = text_of(properties, "GuestAgent");

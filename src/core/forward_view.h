@@ -53,8 +53,9 @@ struct ForwardView {
   std::optional<Transport> transport;  // absent while there is none
   Offload offload = Offload::none;
   ForwardState state = ForwardState::inactive;
-  bool proven = false;                     // state active: a connection got through to the guest
-  std::string reason;                      // never empty unless state is active
+  bool proven = false;  // state active: a connection got through to the guest
+  // Never empty unless state is active; of an active one, why nobody answers now all the same.
+  std::string reason;
   std::optional<std::int64_t> next_retry;  // Unix time, seconds
   Origin origin = Origin::metadata;
   std::optional<ProcessView> process;
@@ -115,6 +116,7 @@ struct DomainView {
   std::string guest_agent_reason = {};
   std::vector<IpAddress> addresses = {};  // proven to be the guest's own
   std::vector<std::string> bridges = {};  // of this host, that its interfaces are on
+  bool saved = false;  // it does not run, and its next start goes on from a managed save image
   friend bool operator==(const DomainView&, const DomainView&) = default;
 };
 

@@ -86,6 +86,7 @@ Ref<GVariant> domain_properties(const DomainView& domain) {
   if (domain.id) properties.add("Id", g_variant_new_int32(*domain.id));
   properties.add("Active", domain.active);
   properties.add("Persistent", domain.persistent);
+  properties.add("Saved", domain.saved);
   properties.add("Problems", domain.problems);
   properties.add("Automatic", domain.automatic);
   properties.add("GuestAgent", domain.guest_agent);

@@ -189,6 +189,7 @@ DomainView DomainRecord::view(const Policy& policy) const {
   view.id = snapshot_.id;
   view.active = snapshot_.active;
   view.persistent = snapshot_.persistent;
+  view.saved = snapshot_.saved;
   if (snapshot_.active) view.problems = texts(live_.errors, "");
   if (!snapshot_.active || config_.errors != live_.errors) {
     auto more = texts(config_.errors, snapshot_.active ? "next start: " : "");
@@ -291,6 +292,9 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
   }
   view.state = ForwardState::active;
   view.proven = held->second.proven;
+  if (snapshot_.paused)
+    view.reason =
+        "the domain is paused: it answers when it is resumed (virsh resume " + snapshot_.name + ')';
 }
 
 std::vector<ForwardView> DomainRecord::forward_views(Ways ways, const Policy& policy,
@@ -320,8 +324,13 @@ std::vector<ForwardView> DomainRecord::forward_views(Ways ways, const Policy& po
     ForwardView view = base_view(single);
     view.config = true;
     view.state = ForwardState::inactive;
-    view.reason =
-        snapshot_.active ? "begins with the next start of the domain" : "the domain is not running";
+    view.reason = snapshot_.active  ? "begins with the next start of the domain"
+                  : snapshot_.saved ? "the domain is saved: it goes on with the forwards it had"
+                                    : "the domain is not running";
+    if (single.refused == ForwardState::disabled) {
+      view.state = ForwardState::disabled;
+      view.reason = single.reason;
+    }
     views.push_back(std::move(view));
   }
   return views;

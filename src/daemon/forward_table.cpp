@@ -45,8 +45,9 @@ LogLevel level_of(ForwardState state) {
 
 // Whether a change belongs in the story: a retry time does not.
 bool worth_a_line(const ForwardView& before, const ForwardView& after) {
-  return before.state != after.state || before.host_port != after.host_port ||
-         before.transport != after.transport || before.guest_address != after.guest_address;
+  return before.state != after.state || before.live != after.live ||
+         before.host_port != after.host_port || before.transport != after.transport ||
+         before.guest_address != after.guest_address;
 }
 
 }  // namespace
@@ -167,7 +168,8 @@ void ForwardTable::tell(Entry& entry, const ForwardView* before, const ForwardVi
   }
 
   const auto silent = [](const ForwardView* view) {
-    return !view || view->state == ForwardState::inactive;
+    return !view || view->state == ForwardState::inactive ||
+           (view->state == ForwardState::disabled && !view->live);
   };
   if ((silent(before) && silent(after)) || (before && after && !worth_a_line(*before, *after)))
     return;

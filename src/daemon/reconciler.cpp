@@ -380,6 +380,8 @@ void Reconciler::forward_proven(const std::string& key, std::size_t hop) {
 void Reconciler::forward_failing(const std::string& key, int error_number) {
   BoundForward* forward = bound(key);
   if (!forward || !forward->actual.served || forward->failing == error_number) return;
+  const bool silence = error_number == ETIMEDOUT || error_number == EHOSTUNREACH;
+  if (silence && records_.at(split_key(key)->first).snapshot().paused) return;
   forward->failing = error_number;
   refresh_offloads(split_key(key)->first);
 }

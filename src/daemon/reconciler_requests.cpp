@@ -21,6 +21,28 @@ bool covered(const IpAddress& address, const std::vector<IpAddress>& held) {
   });
 }
 
+// What is tried out, and what it would get.
+struct Tried {
+  SingleForward forward;
+  BoundPort bound;
+};
+
+// A busy port by the name of the forward tried out before that has it, where one has.
+Error named_sibling(Error error, const HostClaim& claim, const std::vector<Tried>& tried) {
+  if (error.code != ErrorCode::port_busy || !claim.port) return error;
+  const auto has_it = [&](const Tried& one) {
+    const HostClaim& its = one.forward.claim;
+    return one.bound.port == claim.port && its.protocol == claim.protocol &&
+           std::ranges::any_of(claim.addresses, [&](const IpAddress& address) {
+             return covered(address, its.addresses);
+           });
+  };
+  if (const auto found = std::ranges::find_if(tried, has_it); found != tried.end())
+    error.message = "port " + std::to_string(claim.port->number()) + " is held by the forward \"" +
+                    found->forward.id + "\", which is to be added with it";
+  return error;
+}
+
 }  // namespace
 
 // --- a start that is being prepared --------------------------------------------------------------
@@ -128,7 +150,7 @@ Result<BoundPort> Reconciler::try_port(const DomainRecord& domain, const SingleF
 Result<std::vector<ForwardView>> Reconciler::try_out(
     const DomainRecord& domain, const std::vector<ForwardDefinition>& definitions, bool live) {
   std::vector<ForwardView> views;
-  std::vector<BoundPort> tried;  // until all of them are: no two get the same port
+  std::vector<Tried> tried;  // until all of them are: no two get the same port
   for (std::size_t entry = 0; entry < definitions.size(); ++entry)
     for (const SingleForward& single : expand({definitions[entry]}, policy_)) {
       ForwardView view;
@@ -141,9 +163,11 @@ Result<std::vector<ForwardView>> Reconciler::try_out(
         if (std::string reason = domain.impossible(single, ways_, policy_); !reason.empty())
           return Unexpected(of_entry({ErrorCode::not_supported, std::move(reason)}, entry));
         auto bound = try_port(domain, single);
-        if (!bound) return Unexpected(of_entry(std::move(bound).error(), entry));
+        if (!bound)
+          return Unexpected(
+              of_entry(named_sibling(std::move(bound).error(), single.claim, tried), entry));
         view.host_port = bound->port;
-        tried.push_back(*std::move(bound));
+        tried.push_back({single, *std::move(bound)});
       }
       views.push_back(std::move(view));
     }

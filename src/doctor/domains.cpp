@@ -13,6 +13,28 @@
 namespace vf {
 namespace {
 
+// Whether who uses the host side of the one meets something else by the other.
+bool leads_elsewhere(const ForwardDefinition& one, const ForwardDefinition& other) {
+  const auto address = [](const ForwardDefinition& of) {
+    return of.host_address.value_or(IpAddress::loopback4());
+  };
+  if (!one.enabled || !other.enabled || one.protocol != other.protocol ||
+      address(one) != address(other))
+    return false;
+  const auto* const host = std::get_if<PortRange>(&one.host);
+  const auto* const its = std::get_if<PortRange>(&other.host);
+  if (!host || !its)
+    return std::holds_alternative<SocketPath>(one.host) && one.host == other.host &&
+           one.guest != other.guest;
+  if (its->high() < host->low() || host->high() < its->low()) return false;
+  if (one.guest_address != other.guest_address) return true;
+  const auto* const guest = std::get_if<PortRange>(&one.guest);
+  const auto* const its_guest = std::get_if<PortRange>(&other.guest);
+  if (!guest || !its_guest) return one.guest != other.guest;
+  return guest->low().number() + its->low().number() !=
+         its_guest->low().number() + host->low().number();
+}
+
 constexpr char vsock_xml[] = "<vsock model='virtio'><cid auto='yes'/></vsock>";
 
 // Adds findings about one domain.
@@ -115,13 +137,16 @@ class Judge {
           of_range_again(forward))
         continue;
       if (forward.live)
-        add(FindingId::live_only, Severity::warning,
+        add(FindingId::live_only, drift_severity(forward, seen_.live, seen_.config),
             "the next start of the domain does not have the forward " + forward_name(forward) +
                 " as it is now",
             copy_command(forward, definition_of(forward, seen_.live), Side::config, seen_.config));
       else
-        add(FindingId::config_only, Severity::warning,
-            "forward " + forward_name(forward) + " begins with the next start of the domain",
+        add(FindingId::config_only, drift_severity(forward, seen_.config, seen_.live),
+            forward.state == ForwardState::disabled
+                ? "the next start of the domain has the forward " + forward_name(forward) +
+                      ", disabled"
+                : "forward " + forward_name(forward) + " begins with the next start of the domain",
             copy_command(forward, definition_of(forward, seen_.config), Side::live, seen_.live));
     }
   }
@@ -132,6 +157,19 @@ class Judge {
   }
 
  private:
+  // It was asked for. But where the domain's next start takes a host port of now to something else,
+  // who uses the port is not told.
+  static Severity drift_severity(const ForwardView& forward, const SeenMetadata& own,
+                                 const SeenMetadata& other) {
+    const ForwardDefinition* const definition = definition_of(forward, own);
+    const bool astray =
+        definition && other &&
+        std::ranges::any_of(other->definitions.forwards, [&](const ForwardDefinition& there) {
+          return leads_elsewhere(*definition, there);
+        });
+    return astray ? Severity::warning : Severity::note;
+  }
+
   static bool has_error(const SeenMetadata& side, const std::string& problem) {
     return side &&
            std::ranges::find(side->errors, problem, &DefinitionError::text) != side->errors.end();
@@ -187,11 +225,16 @@ class Judge {
             way.reason.ends_with(" is being set up"));
   }
 
+  // Of the guest's own localhost: no network leads there, whatever comes.
+  static bool is_inside(const ForwardView& forward) {
+    return forward.guest_address && forward.guest_address->is_loopback();
+  }
+
   // Ports that open by themselves need it, and so do forwards that nothing else will serve.
   bool wants_agent() const {
     return domain_.automatic || std::ranges::any_of(seen_.forwards, [](const ForwardView& forward) {
              return is_served(forward) && !forward.ways.empty() && !forward.transport &&
-                    std::ranges::none_of(forward.ways, is_awaited) &&
+                    (is_inside(forward) || std::ranges::none_of(forward.ways, is_awaited)) &&
                     std::ranges::any_of(forward.ways, [](const WayView& one) {
                       return one.way == "vsock" && !one.reason.starts_with("transport=\"");
                     });
@@ -205,7 +248,9 @@ class Judge {
              ? ""
              : " (guest port " + std::to_string(forward.guest_port->number()) + ')') +
         " is " + std::string(text(forward.state)) + ": " + forward.reason;
-    const std::string explain = "virt-forward explain " + name_ + ' ' + shell_word(forward.id);
+    const std::string next = goes_astray(domain_, forward)
+                                 ? lead_back_command(forward, seen_.live)
+                                 : "virt-forward explain " + name_ + ' ' + shell_word(forward.id);
     switch (forward.state) {
       case ForwardState::active:
       case ForwardState::inactive:
@@ -213,7 +258,7 @@ class Judge {
       case ForwardState::port_busy:  // check_host_ports() names who has it
         return;
       case ForwardState::waiting:
-        add(FindingId::forward_waiting, Severity::warning, what, explain);
+        add(FindingId::forward_waiting, Severity::warning, what, next);
         return;
       case ForwardState::no_listener:
         add(FindingId::forward_no_listener, Severity::warning, what,
@@ -226,7 +271,7 @@ class Judge {
                 remove_command(forward, forward.config ? "--persistent" : "--live"));
         return;
       case ForwardState::failed:
-        add(FindingId::forward_failed, Severity::error, what, explain);
+        add(FindingId::forward_failed, Severity::error, what, next);
         return;
     }
   }
@@ -241,9 +286,10 @@ class Judge {
 
 bool wants_metadata(const SeenDomain& seen) {
   return !seen.domain.problems.empty() ||
-         (seen.domain.active && std::ranges::any_of(seen.forwards, [](const ForwardView& forward) {
+         (seen.domain.active && std::ranges::any_of(seen.forwards, [&](const ForwardView& forward) {
             return forward.origin == Origin::metadata &&
                    (forward.live != forward.config || forward.state == ForwardState::port_busy ||
+                    goes_astray(seen.domain, forward) ||
                     (forward.requested_port && forward.host_port != forward.requested_port));
           }));
 }

@@ -15,6 +15,8 @@ std::string_view text(Severity severity) {
       return "error";
     case Severity::warning:
       return "warning";
+    case Severity::note:
+      return "note";
     case Severity::not_checked:
       break;
   }
@@ -22,8 +24,9 @@ std::string_view text(Severity severity) {
 }
 
 bool any_wrong(const Findings& findings) {
-  return std::ranges::any_of(
-      findings, [](const Finding& finding) { return finding.severity != Severity::not_checked; });
+  return std::ranges::any_of(findings, [](const Finding& finding) {
+    return finding.severity == Severity::error || finding.severity == Severity::warning;
+  });
 }
 
 std::string json_findings(const Findings& findings) {

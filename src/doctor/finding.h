@@ -10,13 +10,14 @@
 
 namespace vf {
 
-// `not_checked`: it could not be looked at, so nothing is known, good or bad.
-enum class Severity { error, warning, not_checked };
+// `note`: it is as somebody asked for, and may not be what another one expects. `not_checked`: it
+// could not be looked at, so nothing is known, good or bad.
+enum class Severity { error, warning, note, not_checked };
 
-// "error", "warning", "not-checked".
+// "error", "warning", "note", "not-checked".
 std::string_view text(Severity severity);
 
-// One thing that is wrong.
+// One thing that is wrong, or worth to know.
 struct Finding {
   FindingId id = FindingId::daemon;
   Severity severity = Severity::error;

@@ -14,13 +14,7 @@ std::string with_suffix(Port port, Protocol protocol) {
   return words;
 }
 
-std::string make_again(const SeenDomain& seen, const ForwardView& forward,
-                       const ForwardDefinition* definition, std::string_view scope) {
-  const auto add = definition ? add_command(seen.domain.name, *definition, scope) : std::nullopt;
-  if (add) return remove_command(forward, scope) + " && " + *add;
-  return edit_command(seen.domain.name, Side::live) +
-         "   # let its <forward> have another host-port";
-}
+constexpr std::string_view by_hand = "let its <forward> have another host-port";
 
 // The same forward on a port that is free.
 std::string elsewhere(const SeenDomain& seen, const ForwardView& forward) {
@@ -29,10 +23,10 @@ std::string elsewhere(const SeenDomain& seen, const ForwardView& forward) {
            "   # or let its <rule> have another host-port";
   const ForwardDefinition* const definition = definition_of(forward, seen.live);
   const std::string_view scope = forward.config ? "--persistent" : "--live";
-  if (!definition) return make_again(seen, forward, nullptr, scope);
+  if (!definition) return make_again(forward, nullptr, scope, by_hand);
   ForwardDefinition any = *definition;
   any.host = {};
-  return make_again(seen, forward, &any, scope) + "   # or on any free port";
+  return make_again(forward, &any, scope, by_hand) + "   # or on any free port";
 }
 
 void judge(const SeenDomain& seen, const ForwardView& forward, const PortHolders& holders,
@@ -62,7 +56,7 @@ void judge(const SeenDomain& seen, const ForwardView& forward, const PortHolders
     fix = "ss -Hlnptu 'sport = :" + std::to_string(forward.requested_port->number()) +
           "'   # as root\n";
   if (moved)
-    fix += make_again(seen, forward, definition_of(forward, seen.live), "--live");
+    fix += make_again(forward, definition_of(forward, seen.live), "--live", by_hand);
   else
     fix += "# the forward is tried again by itself\n" + elsewhere(seen, forward);
   findings.push_back({FindingId::host_port_held, moved ? Severity::warning : Severity::error,

@@ -88,4 +88,30 @@ std::string copy_command(const ForwardView& forward, const ForwardDefinition* de
   return (definition_of(forward, there) ? remove_command(forward, scope) + " && " : "") + *command;
 }
 
+std::string make_again(const ForwardView& forward, const ForwardDefinition* definition,
+                       std::string_view scope, std::string_view hint) {
+  const auto add = definition ? add_command(forward.domain, *definition, scope) : std::nullopt;
+  if (add) return remove_command(forward, scope) + " && " + *add;
+  return edit_command(forward.domain, Side::live) + "   # " + std::string(hint);
+}
+
+bool goes_astray(const DomainView& domain, const ForwardView& forward) {
+  const auto& address = forward.guest_address;
+  const bool unserved =
+      forward.state == ForwardState::waiting || forward.state == ForwardState::failed;
+  return forward.live && forward.origin == Origin::metadata && unserved && address &&
+         !address->is_loopback() && !domain.addresses.empty() &&
+         std::ranges::find(domain.addresses, *address) == domain.addresses.end();
+}
+
+std::string lead_back_command(const ForwardView& forward, const SeenMetadata& live) {
+  const ForwardDefinition* const definition = definition_of(forward, live);
+  const std::string_view scope = forward.config ? "--persistent" : "--live";
+  const std::string_view hint = "let its <forward> have another guest-address, or none";
+  if (!definition) return make_again(forward, nullptr, scope, hint);
+  ForwardDefinition anywhere = *definition;
+  anywhere.guest_address.reset();
+  return make_again(forward, &anywhere, scope, hint) + "   # or with another --guest-address";
+}
+
 }  // namespace vf

@@ -39,4 +39,14 @@ const ForwardDefinition* definition_of(const ForwardView& forward, const SeenMet
 std::string copy_command(const ForwardView& forward, const ForwardDefinition* definition, Side side,
                          const SeenMetadata& there);
 
+// Makes the forward of a running domain anew with this definition; null: not known, so that it is
+// edited by hand, as `hint` says.
+std::string make_again(const ForwardView& forward, const ForwardDefinition* definition,
+                       std::string_view scope, std::string_view hint);
+
+// Whether its definition names an address that is not among those that the guest is known to have,
+// and nothing got there; and the command that makes it go to wherever the guest listens.
+bool goes_astray(const DomainView& domain, const ForwardView& forward);
+std::string lead_back_command(const ForwardView& forward, const SeenMetadata& live);
+
 }  // namespace vf

@@ -88,16 +88,15 @@ Why why(Row& row) {
   std::string* reason = nullptr;
   std::string said;
   if (auto* of = std::get_if<ForwardRow>(&row.content);
-      of && of->forward.state != ForwardState::active &&
-      of->forward.state != ForwardState::disabled) {
+      of && of->forward.state != ForwardState::disabled) {
     reason = &of->forward.reason;
-    said = state(of->forward);
+    if (of->forward.state != ForwardState::active) said = state(of->forward) + ": ";
   } else if (auto* port = std::get_if<PortRow>(&row.content)) {
     reason = &port->port.reason;
-    said = state(port->port);
+    said = state(port->port) + ": ";
   }
   if (!reason || reason->empty()) return {};
-  return {reason, said + ": " + printable(*reason, 512)};
+  return {reason, said + printable(*reason, 512)};
 }
 
 struct Content {

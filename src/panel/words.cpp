@@ -164,7 +164,7 @@ std::string state(const PortView& port) {
 }
 
 std::string trouble(const ForwardView& forward) {
-  if (forward.state == ForwardState::active) return {};
+  if (forward.state == ForwardState::active) return shown(forward.reason);
   std::string words = state(forward);
   // The reason would be the attribute.
   if (!forward.reason.empty() && forward.state != ForwardState::disabled)
@@ -222,7 +222,7 @@ const char* icon(const PortView& port) {
 const char* style(const ForwardView& forward) {
   switch (forward.state) {
     case ForwardState::active:
-      return forward.proven ? "success" : "dim-label";
+      return forward.proven && forward.reason.empty() ? "success" : "dim-label";
     case ForwardState::waiting:
     case ForwardState::no_listener:
       return "warning";

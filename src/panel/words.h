@@ -23,7 +23,8 @@ std::string url(const ForwardView& forward);
 bool opens(const std::string& url);
 std::string state(const ForwardView& forward);
 std::string state(const PortView& port);
-// The state with its reason and its next try; empty where all is well.
+// The state with its reason and its next try; of an active one the reason alone, empty where all is
+// well.
 std::string trouble(const ForwardView& forward);
 // "2 open · 1.2 MB in · 400 kB out"; empty where nothing is known.
 std::string traffic(const ForwardRow& row);

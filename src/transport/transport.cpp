@@ -46,6 +46,14 @@ bool listens_on(const std::vector<const DetectedPort*>& listeners, const IpAddre
   });
 }
 
+// ", which has 192.0.2.7 and 2001:db8::7"; empty where nothing is known of it.
+std::string known(const std::vector<IpAddress>& addresses) {
+  std::string words;
+  for (const IpAddress& address : addresses)
+    words += (words.empty() ? ", which has " : " and ") + address.text();
+  return words;
+}
+
 }  // namespace
 
 std::vector<const DetectedPort*> GuestReach::listeners(Protocol protocol, Port port) const {
@@ -77,7 +85,7 @@ Result<Route> TcpTransport::route(const GuestReach& guest, const ForwardDefiniti
     return has_none("the domain has no network interface on a bridge of this host");
   if (forward.guest_address)
     return lacks(forward.guest_address->text() +
-                 " is not (yet) proven to be an address of the guest");
+                 " is not (yet) proven to be an address of the guest" + known(guest.addresses));
   if (!guest.addresses.empty())
     return lacks("in the guest it listens on none of the addresses that are proven to be its own");
   return lacks("no address of the guest has been seen yet");

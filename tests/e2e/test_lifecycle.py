@@ -9,6 +9,7 @@ import pytest
 
 from lab import guest as guests
 from lab import host, wait
+from lab.programs import Cli
 from lab.transfer import LOOPBACK, Echo, Transfer, assert_served, refused, wait_refused
 
 # One whose port is asked for, one with any free port.
@@ -113,9 +114,11 @@ def test_suspend_save_and_managed_save(daemon, guest, connection):
         assert web.state()[0] == libvirt.VIR_DOMAIN_PAUSED
         # past the relay nobody would let a client in and wait
         daemon.wait_forward(name="echo", offload="none")
+        wait.until(lambda: "paused" in daemon.wait_forward(name="echo", state="active").get("reason", ""), "it is said")
         with Echo(port, "::1") as meanwhile:
             assert daemon.wait_forward(name="echo")["host"]["port"] == port
             web.domain.resume()
+            wait.until(lambda: "reason" not in daemon.wait_forward(name="echo", state="active"), "it is no more")
             before.say()
             meanwhile.say()
 
@@ -129,11 +132,16 @@ def test_suspend_save_and_managed_save(daemon, guest, connection):
         os.unlink(path)
     assert_served(8080, "web")
 
+    Cli("add", "web", "8090:80", "--name", "passing")  # of this run alone, which is not over
     web.domain.managedSave()
     web.wait_off()
     wait_refused(8080)
+    wait.until(lambda: "is saved" in daemon.wait_forward(everything=True, name="echo")["reason"], "it is said")
+    assert '"web" is saved' in Cli("add", "web", "8091:80", "--name", "later", "--config").stderr
     web.start()
     assert_served(8080, "web")
+    assert_served(8090, "web")
+    assert "next start" in daemon.wait_forward(everything=True, name="later", state="inactive")["reason"]
     with Echo(echo_port(daemon)) as after:
         after.say()
 

@@ -152,7 +152,9 @@ def test_everything_that_a_guest_opens(daemon, stand_in):
         inside.serve(int(line.split()[3]), "127.0.0.1", "--name", line.split()[1])
     wait.until(lambda: run(list_).count("vsock") == 2, "both are forwarded")
     shown = [line.replace(", unproven", "").split() for line in table]
-    assert [line.replace(", unproven", "").split() for line in run(list_).splitlines()] == shown
+    # the stand-in's domain is paused, and its forwards say so
+    listed = [line.replace(", unproven", "").partition("the domain is paused")[0] for line in run(list_).splitlines()]
+    assert [line.split() for line in listed] == shown
     run(block_)
     wait.until(lambda: "5432" not in run(list_), "one is blocked")
     assert "blocked" in run(auto)
@@ -193,7 +195,7 @@ def test_what_it_says_when_asked(daemon, guest):
     ways = [line.split()[:2] for line in told[told.index(next(line for line in told if line.startswith("WAY"))):]]
     assert [line.split()[:2] for line in said if line.split()[0] in {way[0] for way in ways}] == ways
     [(doctor, _)] = commands(DOCTOR)
-    assert "live-only" in run(doctor.removeprefix("sudo "), (1,))
+    assert "live-only" in run(doctor.removeprefix("sudo "))
 
 
 def test_the_lines_below_use_it(daemon, guest):

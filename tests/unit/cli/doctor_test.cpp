@@ -49,6 +49,18 @@ TEST_F(Doctor, FindingsAreStatusOneAndJson) {
   EXPECT_EQ(run({"doctor", "web"}).status, 0) << "that domain alone";
 }
 
+TEST_F(Doctor, WhatWasAskedForIsANoteAndNothingWrong) {
+  ForwardView passing = fake_forward();  // of the running domain alone
+  daemon_.model.change(passing);
+  const ProgramResult text = run({"doctor"});
+  EXPECT_EQ(text.status, 0) << text.out;
+  EXPECT_THAT(text.out, HasSubstr("note web: the next start of the domain does not have"));
+  EXPECT_THAT(text.out, HasSubstr("\nnothing wrong was found; 1 note"));
+  const ProgramResult json = run({"doctor", "--json"});
+  EXPECT_EQ(json.status, 0);
+  EXPECT_THAT(json.out, HasSubstr("{\"id\":\"live-only\",\"severity\":\"note\","));
+}
+
 TEST_F(Doctor, WithoutADaemonThatIsTheFinding) {
   const ProgramResult result = run_program(
       command({"--address", "unix:path=" + directory_.path("nobody"), "doctor", "--json"}));

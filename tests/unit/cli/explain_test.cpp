@@ -209,6 +209,28 @@ TEST_F(Explain, ADisabledOneIsEnabledNext) {
               testing::HasSubstr("next step:  virt-forward enable web tcp:8080:80\n"));
 }
 
+TEST_F(Explain, AnAddressThatTheGuestHasNotIsChangedNext) {
+  DomainView web = fake_domain();
+  web.addresses = {*IpAddress::parse("192.0.2.7")};
+  daemon_.model.add(web);
+  ForwardView forward = fake_forward("site");
+  forward.definition = forward.name = "site";
+  forward.guest_address = IpAddress::parse("192.0.2.9");
+  forward.transport.reset();
+  forward.state = ForwardState::waiting;
+  forward.reason = "192.0.2.9 is not (yet) proven to be an address of the guest";
+  forward.live = forward.config = true;
+  daemon_.model.add(forward);
+  daemon_.controller.element_of = [](const EditScope&) {
+    return "<forwards><forward name='site' guest-port='80' host-port='8080' "
+           "guest-address='192.0.2.9'/></forwards>";
+  };
+  EXPECT_THAT(run({"explain", "web", "site"}).out,
+              HasSubstr("next step:  virt-forward remove web site --persistent && virt-forward add "
+                        "web 8080:80 --name site --persistent   # or with another "
+                        "--guest-address\n"));
+}
+
 TEST_F(Explain, SaysWhyNobodyKnowsOfAPort) {
   DomainView web = fake_domain();
   web.guest_agent = "no-vsock";

@@ -130,6 +130,20 @@ TEST_F(ImportExport, ADryRunPrintsAndAddsNothing) {
   EXPECT_TRUE(edits().empty());
 }
 
+TEST_F(ImportExport, ADryRunSaysWhichPortsWouldMove) {
+  ForwardView moved = fake_forward();
+  moved.host_port = Port::from(8081);
+  daemon_.controller.added = std::vector{moved};
+  for (const bool json : {false, true}) {
+    std::vector<std::string> words{"import", "web", file("8080:80\n"), "--dry-run"};
+    if (json) words.emplace_back("--json");
+    const ProgramResult result = run(words);
+    EXPECT_EQ(result.status, 0);
+    EXPECT_THAT(result.out, HasSubstr("8080")) << "the file as it is";
+    EXPECT_EQ(result.err, "virt-forward: 8080 is taken; it would be 8081\n");
+  }
+}
+
 TEST_F(ImportExport, AStoppedDomainWantsConfig) {
   DomainView off = fake_domain();
   off.active = false;

@@ -72,6 +72,7 @@ TEST(Views, ADomain) {
                                    "'Persistent': <false>, 'Problems': <['line 2: x']>}")),
             expected);
   EXPECT_FALSE(domain_view(properties("{'Name': <'web'>}")).id);
+  EXPECT_TRUE(domain_view(properties("{'Saved': <true>}")).saved);
 }
 
 TEST(Views, MergeReplacesWhatChanged) {

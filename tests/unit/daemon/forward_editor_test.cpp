@@ -150,6 +150,32 @@ TEST_F(ForwardEditorTest, OfManyWithOneThatCannotBeHadThereIsNone) {
               HasSubstr("entry 2: "));
 }
 
+TEST_F(ForwardEditorTest, OfTwoThatWantOnePortTheOtherIsNamed) {
+  begin(web_);
+  const auto wants = [](const char* guest, const char* port) {
+    return ForwardAttributes{{"guest-port", guest}, {"host-port", port}};
+  };
+  const auto exactly = [](ForwardAttributes one) {
+    one.emplace_back("on-busy", "fail");
+    return one;
+  };
+  const auto refused = [&](const std::vector<ForwardAttributes>& forwards) {
+    const auto added = add(forwards);
+    return added ? Error{} : added.error();
+  };
+  EXPECT_EQ(refused({wants("22", "2222"), exactly(wants("23", "2222"))}),
+            (Error{ErrorCode::port_busy,
+                   "entry 2: port 2222 is held by the forward "
+                   "\"tcp:2222:22\", which is to be added with it"}));
+  ports.held_by_others = {2222};
+  EXPECT_THAT(refused({wants("22", "2222"), exactly(wants("23", "2223"))}).message,
+              HasSubstr("2223 is held by the forward \"tcp:2222:22\", which"))
+      << "that moves there";
+  ForwardAttributes datagrams = exactly(wants("23", "2223"));
+  datagrams.emplace_back("protocol", "udp");
+  EXPECT_TRUE(add({wants("22", "2222"), datagrams})) << "another port";
+}
+
 TEST_F(ForwardEditorTest, MoreThanTheHostAllowsAreRefusedBeforeAnyIsBound) {
   begin(web_);
   std::vector<ForwardAttributes> many;

@@ -118,6 +118,18 @@ TEST_F(Table, AForwardsLifeReadsAsOneStory) {
             "guest=192.0.2.7:80 transport=tcp\n");
 }
 
+TEST_F(Table, WhatAStoppedDomainHasDisabledIsNoNews) {
+  testing::internal::CaptureStderr();
+  ForwardView view = forward("a", ForwardState::disabled);
+  view.live = false;
+  table.set_domain(web, {view});
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  testing::internal::CaptureStderr();
+  view.live = true;
+  table.set_domain(web, {view});
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("forward disabled"), std::string::npos);
+}
+
 // Invariant 4: a guest that flaps does not fill the log.
 TEST_F(Table, TheLogIsBounded) {
   testing::internal::CaptureStderr();

@@ -35,6 +35,33 @@ TEST_F(ReconcilerTest, ADomainsLife) {
   EXPECT_EQ(view("web-uuid", id_).state, ForwardState::inactive);
 }
 
+TEST_F(ReconcilerTest, APausedDomainsForwardsSayThatNobodyAnswers) {
+  DomainSnapshot paused = running("web", simple_);
+  paused.paused = true;
+  reconciler.resynced({running("web", simple_)});
+  reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.7")});
+  relay.take();
+  reconciler.domain_changed(paused);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
+  EXPECT_EQ(view("web-uuid", id_).reason,
+            "the domain is paused: it answers when it is resumed (virsh resume web)");
+  // Clients that waited in vain are no error of the forward's.
+  for (const int silence : {ETIMEDOUT, EHOSTUNREACH})
+    reconciler.forward_failing(key_, silence);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
+  reconciler.domain_changed(running("web", simple_));
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
+  EXPECT_EQ(view("web-uuid", id_).reason, "");
+  EXPECT_THAT(relay.take(), IsEmpty());
+  EXPECT_TRUE(ports.is_bound(8080));
+
+  reconciler.forward_failing(key_, ETIMEDOUT);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::failed);
+  reconciler.domain_changed(paused);
+  reconciler.forward_failing(key_, ECONNREFUSED);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::no_listener) << "somebody answered";
+}
+
 // Invariant 9.
 TEST_F(ReconcilerTest, TheSameNewsAgainDoesNothing) {
   reconciler.resynced({running("web", simple_)});
@@ -181,6 +208,32 @@ TEST_F(ReconcilerTest, WhatTheNextStartHasIsShownAsInactive) {
   EXPECT_FALSE(later.live);
   EXPECT_TRUE(view("web-uuid", id_).live);
   EXPECT_FALSE(view("web-uuid", id_).config);
+}
+
+TEST_F(ReconcilerTest, ASavedDomainGoesOnWithWhatItHad) {
+  DomainSnapshot domain = stopped(running("web", simple_));
+  reconciler.resynced({domain});
+  EXPECT_FALSE(table.domain("web-uuid")->saved);
+  domain.saved = true;
+  reconciler.domain_changed(domain);
+  EXPECT_TRUE(table.domain("web-uuid")->saved);
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::inactive);
+  EXPECT_THAT(view("web-uuid", id_).reason, HasSubstr("is saved: it goes on with the forwards"));
+}
+
+TEST_F(ReconcilerTest, WhatTheNextStartHasDisabledIsShownSo) {
+  const std::string off = R"(<forward name="off" guest-port="82" host-port="8082" enabled="no"/>)";
+  DomainSnapshot domain = running("web", simple_);
+  domain.config_metadata = forwards(simple_ + off);
+  for (const DomainSnapshot& seen : {domain, stopped(domain)}) {
+    reconciler.resynced({seen});
+    const ForwardView disabled = view("web-uuid", "off");
+    EXPECT_EQ(disabled.state, ForwardState::disabled);
+    EXPECT_EQ(disabled.reason, "enabled=\"no\"");
+    EXPECT_TRUE(disabled.config);
+    EXPECT_FALSE(disabled.live);
+  }
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::inactive);
 }
 
 // --- the guest's answers -------------------------------------------------------------------------

@@ -334,6 +334,9 @@ TEST(Judgement, OfAGuestThatBoots) {
   EXPECT_EQ(judged(seen), "no-address forward-waiting") << "nothing here needs the agent";
   booting.ways[0].reason = "192.168.122.9 is not (yet) proven to be an address of the guest";
   EXPECT_EQ(judged(seen), "no-address forward-waiting");
+  booting.guest_address = IpAddress::loopback4();
+  EXPECT_THAT(judged(seen), HasSubstr("no-vsock")) << "no network will ever lead there";
+  booting.guest_address.reset();
   booting.ways[0].reason = "a socket in the guest cannot be reached by tcp";
   EXPECT_THAT(judged(seen), HasSubstr("no-vsock"));
   booting.ways = {{"tcp", WayState::rejected, "transport=\"vsock\""},
@@ -369,6 +372,43 @@ TEST(Judgement, OfMetadataByItsSide) {
   EXPECT_EQ(fix(seen, false), "of the running domain alone: |" + live);
 }
 
+TEST(Judgement, OfAnAddressThatTheGuestHasNot) {
+  SeenDomain seen = running();
+  seen.live = metadata(
+      "<forward guest-port=\"80\" host-port=\"8080\" guest-address=\"192.168.122.9\" "
+      "scheme=\"http\"/>");
+  ForwardView& astray = seen.forwards[0];
+  astray.definition = astray.id = seen.live->definitions.forwards.at(0).identity();
+  astray.guest_address = IpAddress::parse("192.168.122.9");
+  astray.transport.reset();
+  astray.state = ForwardState::waiting;
+  astray.reason = "it is not (yet) proven to be an address of the guest";
+  astray.ways[0] = {"tcp", WayState::rejected, astray.reason};
+  EXPECT_TRUE(wants_metadata(seen));
+  Findings findings;
+  EXPECT_EQ(judged(seen, &findings), "forward-waiting");
+  EXPECT_EQ(findings[0].fix, "virt-forward remove 'my web' " + astray.id +
+                                 " --persistent && virt-forward add 'my web' 8080:80 --scheme http "
+                                 "--persistent   # or with another --guest-address");
+  astray.config = false;
+  seen.config = seen.live;
+  judged(seen, &findings);
+  EXPECT_THAT(findings.back().fix, HasSubstr("8080:80 --scheme http --live   # or"));
+  astray.config = true;
+  seen.live.reset();
+  judged(seen, &findings);
+  EXPECT_EQ(findings[0].fix,
+            "virsh metadata 'my web' urn:virt-forward:1 --live --key vf --edit   # let its "
+            "<forward> have another guest-address, or none");
+  astray.state = ForwardState::failed;
+  EXPECT_EQ(judged(seen, &findings), "forward-failed");
+  EXPECT_THAT(findings[0].fix, HasSubstr("another guest-address"));
+  seen.domain.addresses.push_back(*astray.guest_address);
+  EXPECT_FALSE(wants_metadata(seen));
+  EXPECT_EQ(judged(seen, &findings), "forward-failed");
+  EXPECT_THAT(findings[0].fix, HasSubstr("virt-forward explain"));
+}
+
 TEST(Judgement, OfDrift) {
   SeenDomain seen = running();
   seen.forwards[0].config = false;
@@ -379,8 +419,11 @@ TEST(Judgement, OfDrift) {
   EXPECT_EQ(judged(seen, &findings), "live-only");
   const std::string add = "virt-forward add 'my web' 8080:80 --on-busy fail --scheme http --config";
   EXPECT_EQ(findings[0].fix, add);
+  EXPECT_EQ(findings[0].severity, Severity::note) << "it was asked for";
+  EXPECT_FALSE(any_wrong(findings));
   seen.config = metadata("<forward guest-port=\"80\" host-port=\"8080\"/>");
   judged(seen, &findings);
+  EXPECT_EQ(findings[0].severity, Severity::note) << "it leads to the same";
   EXPECT_EQ(findings[0].fix, "virt-forward remove 'my web' tcp:8080:80 --config && " + add);
   seen.live.reset();
   judged(seen, &findings);
@@ -393,8 +436,43 @@ TEST(Judgement, OfDrift) {
   seen.forwards[0].state = ForwardState::inactive;
   EXPECT_EQ(judged(seen, &findings), "config-only");
   EXPECT_EQ(findings[0].fix, "virt-forward add 'my web' 8080:80 --live");
+  EXPECT_EQ(findings[0].severity, Severity::note);
+  seen.forwards[0].state = ForwardState::disabled;
+  judged(seen, &findings);
+  EXPECT_THAT(findings[0].message, HasSubstr("has the forward tcp:8080:80, disabled"));
   seen.domain.persistent = false;
   EXPECT_EQ(judged(seen), "");
+}
+
+// Who uses the host port then meets something else, without a word.
+TEST(Judgement, OfDriftThatLeadsElsewhere) {
+  const auto severity = [](const char* live, const char* config) {
+    SeenDomain seen = running();
+    seen.live = metadata(live);
+    seen.config = metadata(config);
+    const ForwardDefinition& definition = seen.live->definitions.forwards.at(0);
+    seen.forwards[0].id = seen.forwards[0].definition = definition.identity();
+    seen.forwards[0].config = false;
+    Findings findings;
+    EXPECT_EQ(judged(seen, &findings), "live-only");
+    return findings.at(0).severity;
+  };
+  const char* const here = "<forward guest-port=\"80\" host-port=\"8080\"/>";
+  EXPECT_EQ(severity(here, "<forward guest-port=\"81\" host-port=\"8080\"/>"), Severity::warning);
+  EXPECT_EQ(severity(here, "<forward guest-port=\"85-89\" host-port=\"8076-8080\"/>"),
+            Severity::warning);
+  EXPECT_EQ(severity(here, "<forward guest-port=\"80\" host-port=\"8081\"/>"), Severity::note);
+  EXPECT_EQ(severity(here, "<forward guest-port=\"81\" host-port=\"8080\" protocol=\"udp\"/>"),
+            Severity::note);
+  EXPECT_EQ(severity(here, "<forward guest-port=\"81\" host-port=\"8080\" enabled=\"no\"/>"),
+            Severity::note);
+  EXPECT_EQ(severity(here,
+                     "<forward guest-port=\"81\" host-port=\"8080\" "
+                     "host-address=\"192.0.2.1\"/>"),
+            Severity::note);
+  EXPECT_EQ(severity("<forward name=\"n\" guest-port=\"80\" host-port=\"8080\"/>",
+                     "<forward name=\"n\" guest-port=\"81\" host-port=\"8080\"/>"),
+            Severity::warning);
 }
 
 TEST(Judgement, OfHeldPorts) {

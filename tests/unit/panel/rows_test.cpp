@@ -7,6 +7,7 @@
 
 #include "glib/object_path.h"
 #include "panel/row_list.h"
+#include "panel/words.h"
 
 namespace vf::panel {
 namespace {
@@ -152,6 +153,25 @@ TEST_F(PanelRows, SayTheReasonOfSeveralOnce) {
   EXPECT_THAT(keys(found), ElementsAre("domain 0 /b", "port 0 /p4"));
   EXPECT_THAT(keys(all({"b", "54"})), ElementsAre("domain 0 /b", "port 0 /p3"));
   EXPECT_THAT(all({"b", "nobody says this"}), IsEmpty());
+}
+
+TEST_F(PanelRows, APausedDomainIsSaidOnceAndIsNoError) {
+  const std::string paused = "the domain is paused: it answers when it is resumed";
+  ForwardView& first = inventory.forwards["/f1"];
+  ForwardView& second = inventory.forwards["/f2"];
+  first.state = second.state = ForwardState::active;
+  first.proven = true;
+  first.reason = paused;
+  EXPECT_EQ(trouble(first), paused);
+  EXPECT_STREQ(style(first), "dim-label");
+  EXPECT_EQ(trouble(second), "");
+  second.reason = paused;
+  const auto shown = all({"b", {}});
+  const auto& note = std::get<NoteRow>(shown[1].content);
+  EXPECT_EQ(note.kind, NoteRow::Kind::reason);
+  EXPECT_EQ(note.text, paused);
+  EXPECT_EQ(trouble(std::get<ForwardRow>(shown[2].content).forward), "");
+  EXPECT_EQ(trouble(std::get<ForwardRow>(shown[3].content).forward), "");
 }
 
 TEST_F(PanelRows, ReasonsComeAfterProblems) {

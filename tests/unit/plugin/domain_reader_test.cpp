@@ -90,6 +90,26 @@ TEST_F(DomainReader, MetadataSaysWhetherItRan) {
   EXPECT_THAT(reading->config, HasSubstr("guest-port"));
 }
 
+TEST_F(DomainReader, SaysWhetherTheNextStartGoesOnFromASavedImage) {
+  const auto saved = [&] {
+    const auto one = read_domain(connect_.get(), uuid_);
+    const auto all = read_all_domains(connect_.get());
+    const auto metadata = read_metadata(connect_.get(), uuid_);
+    EXPECT_TRUE(one && all && metadata);
+    for (const DomainReading& listed : all->domains)
+      if (listed.uuid == uuid_) {
+        EXPECT_EQ(listed.snapshot->saved, one->snapshot->saved);
+      }
+    EXPECT_EQ(metadata->saved, one->snapshot->saved);
+    return one->snapshot->saved;
+  };
+  EXPECT_FALSE(saved());
+  ASSERT_EQ(virDomainManagedSave(domain_.get(), 0), 0);
+  EXPECT_TRUE(saved());
+  ASSERT_EQ(virDomainManagedSaveRemove(domain_.get(), 0), 0);
+  EXPECT_FALSE(saved());
+}
+
 TEST(Sequence, GrowsWithTheClock) {
   std::uint64_t last = now();
   for (int i = 0; i < 1000; ++i) {

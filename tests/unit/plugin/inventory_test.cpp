@@ -77,6 +77,16 @@ TEST(Inventory, MetadataOfARunThatHasEndedEndsIt) {
   EXPECT_EQ(inventory.apply(MetadataReading{4, "a", false, "", "<y/>"}), Outcome::unchanged);
 }
 
+TEST(Inventory, MetadataComesWithWhatTheNextStartGoesOnFrom) {
+  Inventory inventory;
+  inventory.apply(reading(1, "a", std::nullopt));
+  EXPECT_EQ(inventory.apply(MetadataReading{2, "a", false, "", "", true}), Outcome::changed);
+  EXPECT_TRUE(inventory.find("a")->saved);
+  EXPECT_EQ(inventory.apply(MetadataReading{3, "a", false, "", "", true}), Outcome::unchanged);
+  EXPECT_EQ(inventory.apply(MetadataReading{4, "a", false, "", ""}), Outcome::changed);
+  EXPECT_FALSE(inventory.find("a")->saved);
+}
+
 TEST(Inventory, AStartEndsTheRunBeforeAtOnce) {
   Inventory inventory;
   DomainReading before = reading(1, "a", 1);

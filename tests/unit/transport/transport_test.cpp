@@ -41,7 +41,11 @@ TEST(TcpTransport, EveryProvenAddressInOrder) {
 TEST(TcpTransport, AGuestAddressMustBeProven) {
   ForwardDefinition forward = forward_to(80);
   forward.guest_address = IpAddress::parse("192.0.2.8");
-  EXPECT_FALSE(TcpTransport().route(guest({"192.0.2.7"}), forward));
+  EXPECT_EQ(TcpTransport().route(guest({"192.0.2.7", "192.0.2.9"}), forward).error().message,
+            "192.0.2.8 is not (yet) proven to be an address of the guest, which has 192.0.2.7 and "
+            "192.0.2.9");
+  EXPECT_THAT(TcpTransport().route(guest({}), forward).error().message,
+              testing::EndsWith("address of the guest"));
   const auto route = TcpTransport().route(guest({"192.0.2.7", "192.0.2.8"}), forward);
   ASSERT_TRUE(route);
   EXPECT_THAT(texts(*route), ElementsAre("192.0.2.8:80"));
