@@ -180,8 +180,7 @@ void BusMethods::find_domain(const Call& call) {
 // Until libvirt has been read for the first time there is nothing, and until the relay has answered
 // nothing is bound, which is not an answer.
 void BusMethods::managed_objects(const Call& call) {
-  if (model_.libvirt_connected() && model_.relay_connected()) return answer_objects(call);
-  controller_.catch_up([this, call, self = std::weak_ptr(self_)] {
+  controller_.settle([this, call, self = std::weak_ptr(self_)] {
     if (!self.expired()) answer_objects(call);
   });
 }

@@ -123,6 +123,11 @@ void ForwardEditor::catch_up(std::function<void()> done) {
   libvirt_.catch_up([this, done = std::move(done)] { reconciler_.when_relay_answered(done); });
 }
 
+void ForwardEditor::settle(std::function<void()> done) {
+  if (table_.libvirt_connected()) return reconciler_.when_relay_answered(std::move(done));
+  catch_up(std::move(done));
+}
+
 void ForwardEditor::add_forwards(const std::string& uuid,
                                  const std::vector<ForwardAttributes>& forwards, EditScope scope,
                                  std::function<void(Result<Added>)> done) {

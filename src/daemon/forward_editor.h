@@ -15,6 +15,7 @@ class ForwardEditor : public Controller {
       : reconciler_(reconciler), table_(table), libvirt_(libvirt), relay_(relay) {}
 
   void catch_up(std::function<void()> done) override;
+  void settle(std::function<void()> done) override;
   void add_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
                     EditScope scope, std::function<void(Result<Added>)> done) override;
   void try_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,

@@ -71,6 +71,8 @@ class Controller {
   // somebody has just defined or started. While the daemon first connects to libvirt and to the
   // relay, that is when this has come to an end; without a connection at once.
   virtual void catch_up(std::function<void()> done) = 0;
+  // The same without another look at libvirt where there is a connection.
+  virtual void settle(std::function<void()> done) = 0;
 
   // Adds all of the forwards or none; attributes as of <forward>. Done when their ports are bound,
   // or when the edit is stored where the domain does not run. Of each what came of it (several for

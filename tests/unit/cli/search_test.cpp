@@ -147,6 +147,7 @@ TEST_F(Search, ADaemonThatOnlyStartsIsWaitedFor) {
     starting.model.add(fake_domain());
     starting.model.add(fake_forward());
   };
+  starting.controller.before_settled = starting.controller.before_caught_up;
   const ProgramResult result = run_searching({"--address", starting.address, "url", "web"});
   EXPECT_EQ(result.out, "http://127.0.0.1:8080\n");
   EXPECT_EQ(result.err, "");

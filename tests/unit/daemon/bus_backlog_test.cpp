@@ -95,9 +95,8 @@ TEST_F(BusBacklogTest, AnswersThatAreNotReadCutThePeerOff) {
   ForwardView view = fake_forward();
   view.label.assign(mebibyte, 'a');
   model.change(view);
-  model.libvirt = false;
   int made = 0;
-  controller.before_caught_up = [&] { ++made; };
+  controller.before_settled = [&] { ++made; };
   for (int number = 0; number < 500; ++number)
     will_call(root_path, object_manager_interface, "GetManagedObjects");
   EXPECT_TRUE(iterate_until([&] { return is_cut(); }));

@@ -128,6 +128,10 @@ class FakeController final : public Controller {
     if (before_caught_up) before_caught_up();
     done();
   }
+  void settle(std::function<void()> done) override {
+    if (before_settled) before_settled();
+    done();
+  }
   void add_forwards(const std::string& uuid, const std::vector<ForwardAttributes>& forwards,
                     EditScope scope, AddDone done) override {
     ++additions;
@@ -209,6 +213,7 @@ class FakeController final : public Controller {
   std::vector<AddDone> held;
   std::function<void()> before_added;
   std::function<void()> before_caught_up;
+  std::function<void()> before_settled;
   std::vector<Asked> asked;  // of an addition of several, one each
   int additions = 0;
   // Of each that is added or changed.

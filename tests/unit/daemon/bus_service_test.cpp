@@ -127,17 +127,8 @@ TEST_F(BusPeer, WithoutLibvirtADomainIsUnknownAndNotAbsent) {
   EXPECT_NE(answer.message.find("no such socket"), std::string::npos) << answer.message;
 }
 
-TEST_F(BusPeer, ObjectsAreToldWhenLibvirtHasBeenRead) {
-  model.libvirt = false;
-  controller.before_caught_up = [&] { model.add(fake_domain(uuid2, "late")); };
-  const CallAnswer answer =
-      call(connect_peer(socket), root_path, object_manager_interface, "GetManagedObjects");
-  EXPECT_NE(answer.text().find("'late'"), std::string::npos) << answer.text();
-}
-
-TEST_F(BusPeer, ObjectsAreToldWhenTheRelayHasAnswered) {
-  model.relay = false;
-  controller.before_caught_up = [&] { model.add(fake_domain(uuid2, "late")); };
+TEST_F(BusPeer, ObjectsAreToldWhenTheDaemonHasSettled) {
+  controller.before_settled = [&] { model.add(fake_domain(uuid2, "late")); };
   const CallAnswer answer =
       call(connect_peer(socket), root_path, object_manager_interface, "GetManagedObjects");
   EXPECT_NE(answer.text().find("'late'"), std::string::npos) << answer.text();

@@ -100,9 +100,8 @@ TEST_F(BusFlood, AnotherPeerIsServedBesideIt) {
   const auto flood = connect_peer(socket);
   const auto other = connect_peer(socket);
   constexpr int many = 500;
-  model.libvirt = false;
   int made = 0;
-  controller.before_caught_up = [&] { ++made; };
+  controller.before_settled = [&] { ++made; };
   int answered = 0;
   int refused = 0;
   for (int number = 0; number < many; ++number)
