@@ -261,6 +261,10 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
   describe_ways(view, forward, choice, by);
   if (choice.route.empty()) {
     view.reason = choice.missing();
+    // Its address is not proven for long: somebody else may take it meanwhile.
+    if (snapshot_.paused)
+      view.reason = "the domain is paused: it is served when it is resumed (virsh resume " +
+                    snapshot_.name + "); now, " + view.reason;
     // What is asked for by name and can never be is no wait.
     if (forward.spec.transport != Transport::automatic &&
         choice.rejected.front().reason.code != ErrorCode::failed)

@@ -5,6 +5,7 @@
 #include <glib.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "doctor/check.h"
@@ -62,10 +63,14 @@ class Judge {
   void address() {
     if (!domain_.active || domain_.bridges.empty() || !domain_.addresses.empty()) return;
     if (!wants_way("tcp") || served_without("tcp")) return;
+    const bool paused = std::ranges::any_of(seen_.forwards, is_of_paused);
     add(FindingId::no_address, Severity::error,
-        "no address of the guest has been seen on " + joined(domain_.bridges) +
-            ": it has not booted, has no network, or has been silent since the daemon began",
-        "virsh console " + name_ + "   # and there: ip address; ping the host once");
+        "no address of the guest has been seen on " + joined(domain_.bridges) + ": " +
+            (paused
+                 ? "the domain is paused"
+                 : "it has not booted, has no network, or has been silent since the daemon began"),
+        paused ? "virsh resume " + name_
+               : "virsh console " + name_ + "   # and there: ip address; ping the host once");
   }
 
   void agent() {
@@ -136,7 +141,13 @@ class Judge {
       if (forward.origin != Origin::metadata || forward.live == forward.config ||
           of_range_again(forward))
         continue;
-      if (forward.live)
+      if (const std::optional<bool> on = enabled_at_next_start(forward))
+        add(FindingId::live_only, Severity::note,
+            "the next start of the domain has the forward " + forward_name(forward) +
+                (*on ? " enabled" : " disabled"),
+            std::string("virt-forward ") + (*on ? "disable " : "enable ") + name_ + ' ' +
+                shell_word(forward_name(forward)) + " --config");
+      else if (forward.live)
         add(FindingId::live_only, drift_severity(forward, seen_.live, seen_.config),
             "the next start of the domain does not have the forward " + forward_name(forward) +
                 " as it is now",
@@ -168,6 +179,16 @@ class Judge {
           return leads_elsewhere(*definition, there);
         });
     return astray ? Severity::warning : Severity::note;
+  }
+
+  // Where the two sides of its metadata differ in that alone: whether the next start serves it.
+  std::optional<bool> enabled_at_next_start(const ForwardView& forward) const {
+    const ForwardDefinition* const now = definition_of(forward, seen_.live);
+    const ForwardDefinition* const then = definition_of(forward, seen_.config);
+    if (!forward.live || !now || !then || now->enabled == then->enabled) return std::nullopt;
+    ForwardDefinition same = *now;
+    same.enabled = then->enabled;
+    return same == *then ? std::optional(then->enabled) : std::nullopt;
   }
 
   static bool has_error(const SeenMetadata& side, const std::string& problem) {
@@ -225,6 +246,11 @@ class Judge {
             way.reason.ends_with(" is being set up"));
   }
 
+  // See DomainRecord::describe_state().
+  static bool is_of_paused(const ForwardView& forward) {
+    return forward.reason.find("the domain is paused") != std::string::npos;
+  }
+
   // Of the guest's own localhost: no network leads there, whatever comes.
   static bool is_inside(const ForwardView& forward) {
     return forward.guest_address && forward.guest_address->is_loopback();
@@ -248,8 +274,9 @@ class Judge {
              ? ""
              : " (guest port " + std::to_string(forward.guest_port->number()) + ')') +
         " is " + std::string(text(forward.state)) + ": " + forward.reason;
-    const std::string next = goes_astray(domain_, forward)
-                                 ? lead_back_command(forward, seen_.live)
+    const std::string next = goes_astray(domain_, forward) ? lead_back_command(forward, seen_.live)
+                             : is_of_paused(forward)
+                                 ? "virsh resume " + name_
                                  : "virt-forward explain " + name_ + ' ' + shell_word(forward.id);
     switch (forward.state) {
       case ForwardState::active:

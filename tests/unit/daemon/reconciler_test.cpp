@@ -49,6 +49,14 @@ TEST_F(ReconcilerTest, APausedDomainsForwardsSayThatNobodyAnswers) {
   for (const int silence : {ETIMEDOUT, EHOSTUNREACH})
     reconciler.forward_failing(key_, silence);
   EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
+  // Who answers no neighbour's question has no proven address before long.
+  reconciler.addresses_changed("web-uuid", {});
+  EXPECT_EQ(view("web-uuid", id_).state, ForwardState::waiting);
+  EXPECT_EQ(view("web-uuid", id_).reason,
+            "the domain is paused: it is served when it is resumed (virsh resume web); now, no "
+            "address of the guest has been seen yet");
+  reconciler.addresses_changed("web-uuid", {*IpAddress::parse("192.0.2.7")});
+  relay.take();
   reconciler.domain_changed(running("web", simple_));
   EXPECT_EQ(view("web-uuid", id_).state, ForwardState::active);
   EXPECT_EQ(view("web-uuid", id_).reason, "");

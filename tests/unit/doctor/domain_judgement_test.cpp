@@ -74,6 +74,12 @@ TEST(Judgement, OfAGuestThatBoots) {
   booting.ways = {{"tcp", WayState::rejected, booting.reason},
                   {"vsock", WayState::rejected, "the domain has no <vsock> device"}};
   EXPECT_EQ(judged(seen), "no-address forward-waiting") << "nothing here needs the agent";
+  booting.reason = "the domain is paused: it is served when it is resumed (virsh resume my web)";
+  Findings paused;
+  EXPECT_EQ(judged(seen, &paused), "no-address forward-waiting");
+  EXPECT_THAT(paused[0].message, HasSubstr("virbr0: the domain is paused"));
+  EXPECT_EQ(paused[0].fix, "virsh resume 'my web'");
+  EXPECT_EQ(paused[1].fix, "virsh resume 'my web'");
   booting.ways[0].reason = "192.168.122.9 is not (yet) proven to be an address of the guest";
   EXPECT_EQ(judged(seen), "no-address forward-waiting");
   booting.guest_address = IpAddress::loopback4();
@@ -162,6 +168,14 @@ TEST(Judgement, OfDrift) {
   const std::string add = "virt-forward add 'my web' 8080:80 --on-busy fail --scheme http --config";
   EXPECT_EQ(findings[0].fix, add);
   EXPECT_EQ(findings[0].severity, Severity::note) << "it was asked for";
+  seen.config = metadata(
+      "<forward guest-port=\"80\" host-port=\"8080\" scheme=\"http\" on-busy=\"fail\" "
+      "enabled=\"no\"/>");
+  judged(seen, &findings);
+  EXPECT_EQ(findings[0].message,
+            "the next start of the domain has the forward tcp:8080:80 disabled");
+  EXPECT_EQ(findings[0].fix, "virt-forward enable 'my web' tcp:8080:80 --config");
+  seen.config = metadata("");
   EXPECT_FALSE(any_wrong(findings));
   seen.config = metadata("<forward guest-port=\"80\" host-port=\"8080\"/>");
   judged(seen, &findings);
@@ -240,6 +254,34 @@ TEST(Judgement, OfHeldPorts) {
       HasSubstr("\nvirt-forward remove 'my web' tcp:8080:80 --persistent && virt-forward add "
                 "'my web' 80 --on-busy fail --label 'a b' --persistent   # or on any"));
   seen.daemons[0].domains[0].forwards[0] = forward();
+  findings.clear();
+  judge_host_ports(seen, holders, findings);
+  EXPECT_EQ(ids(findings), "");
+}
+
+TEST(Judgement, OfAPortThatAnotherForwardHas) {
+  Seen seen;
+  seen.daemons.push_back(healthy());
+  seen.daemons[0].domains = {running()};
+  SeenDomain& domain = seen.daemons[0].domains[0];
+  domain.forwards.push_back(forward("b"));
+  domain.forwards[1].host_port = Port::from(8081);
+  domain.live = metadata("<forward name=\"b\" guest-port=\"81\" host-port=\"8080\"/>");
+  PortHolders holders;
+  holders.add(Protocol::tcp,
+              {{IpAddress::loopback4()}, *Port::from(8080), 0, 7, "virt-forward-re", ""});
+  Findings findings;
+  judge_host_ports(seen, holders, findings);
+  ASSERT_EQ(ids(findings), "host-port-held");
+  EXPECT_EQ(findings[0].message,
+            "host port 8080 of forward b is held by the forward tcp:8080:80 of my web; the forward "
+            "is on 8081 instead");
+  EXPECT_EQ(findings[0].fix,
+            "virt-forward remove 'my web' b --persistent && virt-forward add 'my web' 81 --name b "
+            "--persistent   # or on any free port");
+
+  // A range that gave way as a whole.
+  domain.forwards[1].definition = domain.forwards[0].definition;
   findings.clear();
   judge_host_ports(seen, holders, findings);
   EXPECT_EQ(ids(findings), "");
