@@ -12,6 +12,7 @@
 #include "client/session_daemon.h"
 #include "doctor/words.h"
 #include "glib/object_path.h"
+#include "glib/shell_word.h"
 
 namespace vf {
 namespace {
@@ -154,7 +155,7 @@ Result<std::vector<Daemons::Tried>> Daemons::survey(const GlobalOptions& globals
 Result<void> Daemons::ask_for_libvirt(Libvirt libvirt) {
   std::vector<Error> blind;
   for (Daemon& daemon : daemons_) {
-    const auto knows = daemon.wait_for_libvirt();
+    const auto knows = daemon.wait_until_settled();
     if (!knows) return Unexpected(knows.error());
     if (daemon.libvirt_connected()) continue;
     std::string message = daemon.instance().title + " has no connection to " + daemon.uri();

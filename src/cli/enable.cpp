@@ -108,6 +108,7 @@ int run(const Verb& verb, Call& call, bool enabled) {
   }
   if (!enabled) say_what_goes_on(*found, changed);
   if (passes) say_if_passing(found->domain, edit, enabled ? "disabled again" : "enabled again");
+  if (!changed.empty()) say_if_saved(found->domain);
   if (call.globals.json) print(json_forwards(changed));
   return status;
 }

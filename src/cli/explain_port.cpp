@@ -11,6 +11,7 @@
 #include "cli/table.h"
 #include "doctor/reading.h"
 #include "doctor/words.h"
+#include "glib/shell_word.h"
 
 namespace vf {
 namespace {

@@ -192,6 +192,7 @@ int run_import(const Verb& verb, Call& call) {
   const bool lasts = std::all_of(forwards.begin(), forwards.end(),
                                  [](const auto& forward) { return forward.forward.config; });
   if (!lasts) say_if_passing(found->domain, edit, "gone");
+  say_if_saved(found->domain);
   return 0;
 }
 

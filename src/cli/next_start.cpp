@@ -3,9 +3,13 @@
 #include "cli/next_start.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "cli/output.h"
 #include "doctor/words.h"
+#include "glib/object_path.h"
+#include "glib/shell_word.h"
 
 namespace vf {
 namespace {
@@ -31,7 +35,7 @@ class Rivals {
       : found_(found), definition_(definition), identity_(definition.identity()) {}
 
   // "the forward "a" of "db" has 8101 now"; empty where none is known.
-  std::string words() const {
+  std::string words() {
     const auto* const ports = std::get_if<PortRange>(&definition_.host);
     const auto inventory = ports ? found_.daemon->inventory() : Result<Objects>(Objects());
     if (!ports || !inventory) return {};
@@ -39,8 +43,9 @@ class Rivals {
     for (const auto& [path, properties] : inventory->forwards) {
       const ForwardView forward = forward_view(properties);
       const auto port = forward.host_port ? forward.host_port : forward.requested_port;
-      if (!port || !ports->contains(*port) || !matters(forward) || !meets(forward, *inventory))
-        continue;
+      if (!port || !ports->contains(*port) || !matters(forward)) continue;
+      // Of those that only want it one will do; the metadata of each is a question to the daemon.
+      if ((!wanted.empty() && !forward.host_port) || !meets(forward)) continue;
       const std::string who = "the forward " + quote(forward_name(forward)) + " of " +
                               quote(forward.domain) + (forward.host_port ? " has " : " wants ") +
                               (ports->width() == 1 ? "it" : std::to_string(port->number()));
@@ -59,15 +64,13 @@ class Rivals {
            (!own || (forward.config && forward.definition != identity_));
   }
 
-  bool meets(const ForwardView& forward, const Objects& inventory) const {
+  bool meets(const ForwardView& forward) {
     const std::vector<IpAddress> own = addresses_of(definition_);
     if (!forward.host_addresses.empty()) return overlap(forward.host_addresses, own);
-    const auto domain = std::ranges::find_if(inventory.domains, [&](const auto& one) {
-      return domain_view(one.second).uuid == forward.uuid;
-    });
-    if (domain == inventory.domains.end()) return false;
-    const auto metadata = read_metadata(*found_.daemon, domain->first,
-                                        {.live = forward.live, .config = !forward.live});
+    auto& metadata = metadata_[{forward.uuid, forward.live}];
+    if (!metadata)
+      metadata = read_metadata(*found_.daemon, domain_path(forward.uuid),
+                               {.live = forward.live, .config = !forward.live});
     const ForwardDefinition* const its = definition_of(forward, metadata);
     return its && overlap(addresses_of(*its), own);
   }
@@ -75,6 +78,7 @@ class Rivals {
   const FoundDomain& found_;
   const ForwardDefinition& definition_;
   std::string identity_;
+  std::map<std::pair<std::string, bool>, SeenMetadata> metadata_;  // by uuid and live
 };
 
 }  // namespace

@@ -72,6 +72,7 @@ int run_remove(const Verb& verb, Call& call) {
   const bool comes_back = std::any_of(removed.begin(), removed.end(),
                                       [](const auto& forward) { return forward.forward.config; });
   if (comes_back) say_if_passing(found->domain, edit, "back");
+  if (!removed.empty()) say_if_saved(found->domain);
   if (call.globals.json) print(json_forwards(removed));
   return status;
 }

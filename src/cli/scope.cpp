@@ -6,6 +6,7 @@
 
 #include "cli/output.h"
 #include "core/definition_xml.h"
+#include "glib/shell_word.h"
 
 namespace vf {
 
@@ -29,6 +30,14 @@ void say_if_passing(const DomainView& domain, const EditFlags& edit, const char*
   if (!domain.active || !domain.persistent || edit.config || edit.persistent) return;
   say(std::string(what) + " at the next start of " + quote(domain.name) +
       "; the same with --config makes it last (--persistent: both at once)");
+}
+
+void say_if_saved(const DomainView& domain) {
+  if (!domain.saved) return;
+  say(quote(domain.name) +
+      " is saved, and its next start goes on as it was then: this counts from a start after that "
+      "(virsh managedsave-remove " +
+      shell_word(domain.name) + " gives the saved state up)");
 }
 
 EditFlags missing_half(const FoundDomain& found, const ForwardDefinition& wanted, EditFlags edit) {

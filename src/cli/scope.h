@@ -22,6 +22,9 @@ bool only_stored(const EditFlags& edit, const DomainView& domain);
 // would.
 void say_if_passing(const DomainView& domain, const EditFlags& edit, const char* what);
 
+// Says of a domain with a managed save image when an edit begins to count.
+void say_if_saved(const DomainView& domain);
+
 // Of an addition to both: one of them has this very definition, and it goes to the other alone.
 EditFlags missing_half(const FoundDomain& found, const ForwardDefinition& wanted, EditFlags edit);
 

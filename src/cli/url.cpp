@@ -25,9 +25,6 @@ Result<std::vector<ForwardView>> bound_forwards(const FoundDomain& found) {
 }
 
 Error no_url(const FoundDomain& found, const std::vector<ForwardView>& forwards) {
-  if (!found.domain.active)
-    return {ErrorCode::no_such_forward, "domain " + quote(found.domain.name) +
-                                            " does not run, so it has no URL; start it first"};
   if (forwards.empty())
     return {ErrorCode::no_such_forward, "domain " + quote(found.domain.name) +
                                             " has no forwards; make one with: virt-forward add"};
@@ -62,6 +59,10 @@ int run_url(const Verb& verb, Call& call) {
   if (!daemons) return fail(daemons.error());
   const auto found = daemons->find(positional[0]);
   if (!found) return fail(found.error());
+  if (!found->domain.active)
+    return fail({ErrorCode::domain_not_running, "domain " + quote(found->domain.name) +
+                                                    " does not run, so it has no URL; start it "
+                                                    "first"});
   auto forwards = bound_forwards(*found);
   if (!forwards) return fail(forwards.error());
   if (positional.size() > 1) {

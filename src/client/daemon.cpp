@@ -213,8 +213,8 @@ Result<void> Daemon::greet() {
   return {};
 }
 
-Result<bool> Daemon::wait_for_libvirt() {
-  if (libvirt_connected_) return true;
+Result<bool> Daemon::wait_until_settled() {
+  if (libvirt_connected_ && relay_connected_) return true;
   const auto known = inventory();
   if (!known) return Unexpected(known.error());
   if (const auto greeted = greet(); !greeted) return Unexpected(greeted.error());
@@ -222,7 +222,7 @@ Result<bool> Daemon::wait_for_libvirt() {
 }
 
 std::chrono::milliseconds Daemon::libvirt_timeout() const {
-  return libvirt_connected_ ? reading_timeout : starting_timeout;
+  return libvirt_connected_ && relay_connected_ ? reading_timeout : starting_timeout;
 }
 
 Result<Ref<GVariant>> Daemon::call(const std::string& path, const char* interface,

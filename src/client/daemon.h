@@ -71,9 +71,9 @@ class Daemon {
   bool relay_connected() const { return relay_connected_; }
   // When libvirt's hook last told it something, Unix time in seconds.
   std::optional<std::int64_t> hook_heard() const { return hook_heard_; }
-  // Where it is not connected to libvirt: waits until its first attempt has come to an end, and
-  // looks again. Whether it knows any domain then.
-  Result<bool> wait_for_libvirt();
+  // Where it is not connected to libvirt or its relay: waits until its first attempts have come to
+  // an end, and looks again. Whether it knows any domain then.
+  Result<bool> wait_until_settled();
 
   // Object path of a domain by name, id or UUID.
   Result<std::string> find_domain(const std::string& domain) const;

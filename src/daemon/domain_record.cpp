@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "glib/shell_word.h"
+
 namespace vf {
 namespace {
 
@@ -223,6 +225,10 @@ ForwardView DomainRecord::base_view(const SingleForward& forward) const {
   return view;
 }
 
+std::string DomainRecord::resume_command() const {
+  return "virsh resume " + shell_word(snapshot_.name);
+}
+
 void DomainRecord::describe_state(ForwardView& view, const SingleForward& forward,
                                   const Judges& by) const {
   if (forward.refused) {
@@ -263,8 +269,8 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
     view.reason = choice.missing();
     // Its address is not proven for long: somebody else may take it meanwhile.
     if (snapshot_.paused)
-      view.reason = "the domain is paused: it is served when it is resumed (virsh resume " +
-                    snapshot_.name + "); now, " + view.reason;
+      view.reason = "the domain is paused: it is served when it is resumed (" + resume_command() +
+                    "); now, " + view.reason;
     // What is asked for by name and can never be is no wait.
     if (forward.spec.transport != Transport::automatic &&
         choice.rejected.front().reason.code != ErrorCode::failed)
@@ -297,8 +303,7 @@ void DomainRecord::describe_state(ForwardView& view, const SingleForward& forwar
   view.state = ForwardState::active;
   view.proven = held->second.proven;
   if (snapshot_.paused)
-    view.reason =
-        "the domain is paused: it answers when it is resumed (virsh resume " + snapshot_.name + ')';
+    view.reason = "the domain is paused: it answers when it is resumed (" + resume_command() + ')';
 }
 
 std::vector<ForwardView> DomainRecord::forward_views(Ways ways, const Policy& policy,
@@ -329,7 +334,8 @@ std::vector<ForwardView> DomainRecord::forward_views(Ways ways, const Policy& po
     view.config = true;
     view.state = ForwardState::inactive;
     view.reason = snapshot_.active  ? "begins with the next start of the domain"
-                  : snapshot_.saved ? "the domain is saved: it goes on with the forwards it had"
+                  : snapshot_.saved ? "the domain is saved: this counts from the start after its "
+                                      "next one, unless it had it then"
                                     : "the domain is not running";
     if (single.refused == ForwardState::disabled) {
       view.state = ForwardState::disabled;

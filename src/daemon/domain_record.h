@@ -162,6 +162,7 @@ class DomainRecord {
     const GuestReach& reach;
   };
   OffloadRequest offload_request(const SingleForward& forward, const Route& route) const;
+  std::string resume_command() const;
   void describe_state(ForwardView& view, const SingleForward& forward, const Judges& by) const;
   std::string refusal(const SingleForward& forward, Transport used, const Judges& by) const;
   void describe_ways(ForwardView& view, const SingleForward& forward, const RouteChoice& choice,

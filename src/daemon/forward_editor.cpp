@@ -115,8 +115,9 @@ void ForwardEditor::when_known(const std::string& uuid, EditScope scope,
                                std::function<void()> edit) {
   const DomainRecord* domain = reconciler_.domain(uuid);
   const bool config_only = scope.config && !scope.live && !scope.persistent;
-  if (config_only || (domain && domain->snapshot().active)) return edit();
-  libvirt_.catch_up(std::move(edit));
+  if (config_only) return edit();
+  if (domain && domain->snapshot().active) return reconciler_.when_relay_answered(std::move(edit));
+  catch_up(std::move(edit));
 }
 
 void ForwardEditor::catch_up(std::function<void()> done) {

@@ -69,7 +69,8 @@ class Controller {
 
   // Calls `done` when the model shows all that libvirt knew at the time of this call: a domain that
   // somebody has just defined or started. While the daemon first connects to libvirt and to the
-  // relay, that is when this has come to an end; without a connection at once.
+  // relay, that is when this has come to an end; without a connection to libvirt it does not wait
+  // for one.
   virtual void catch_up(std::function<void()> done) = 0;
   // The same without another look at libvirt where there is a connection.
   virtual void settle(std::function<void()> done) = 0;

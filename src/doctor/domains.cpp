@@ -10,6 +10,7 @@
 
 #include "doctor/check.h"
 #include "doctor/words.h"
+#include "glib/shell_word.h"
 
 namespace vf {
 namespace {

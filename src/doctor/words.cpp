@@ -2,14 +2,12 @@
 
 #include "doctor/words.h"
 
-#include <glib.h>
-
 #include <algorithm>
 
 #include "base/printable.h"
 #include "core/definition_attributes.h"
 #include "core/forward_spec.h"
-#include "glib/ref.h"
+#include "glib/shell_word.h"
 
 namespace vf {
 namespace {
@@ -17,13 +15,6 @@ namespace {
 constexpr std::size_t most_shown = 2000;  // of a line of a fix, see src/cli/doctor.cpp
 
 }  // namespace
-
-std::string shell_word(const std::string& word) {
-  constexpr std::string_view plain =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./:=@%+,";
-  if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
-  return take_string(g_shell_quote(word.c_str()));
-}
 
 std::string forward_name(const ForwardView& forward) {
   return forward.name.empty() ? forward.definition : forward.name;

@@ -13,9 +13,6 @@
 
 namespace vf {
 
-// As a word of a shell's line: in quotes where it needs some.
-std::string shell_word(const std::string& word);
-
 // "ssh" by its name, else its definition's identity, as `list` and `remove` have them.
 std::string forward_name(const ForwardView& forward);
 

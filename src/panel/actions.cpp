@@ -158,14 +158,10 @@ void remove_now(Panel& panel, std::size_t source, const std::string& domain,
 }
 
 // Of the definition, that is of all its ports. Nothing is asked: it is as easily turned back.
-void set_enabled(Panel& panel, GVariant* target) {
-  const Row* row = nullptr;
-  const ForwardRow* forward = meant_forward(panel, target, &row);
-  if (!forward) return;
+void set_enabled(Panel& panel, const Row* row, const ForwardRow* forward, bool enable) {
   if (forward->forward.origin == Origin::automatic)
     return vf_window_toast(panel.window(),
                            _("This forward came by itself: block its port instead"));
-  const bool enable = forward->forward.state == ForwardState::disabled;
   panel.ask(
       row->source,
       [domain = row->domain, identity = definition_of(forward->forward),
@@ -177,6 +173,25 @@ void set_enabled(Panel& panel, GVariant* target) {
       },
       told(panel, enable ? _("Forward enabled") : _("Forward disabled"),
            enable ? _("Cannot Enable the Forward") : _("Cannot Disable the Forward")));
+}
+
+void enable(Panel& panel, GVariant* target) {
+  const Row* row = nullptr;
+  if (const ForwardRow* forward = meant_forward(panel, target, &row))
+    set_enabled(panel, row, forward, true);
+}
+
+void disable(Panel& panel, GVariant* target) {
+  const Row* row = nullptr;
+  if (const ForwardRow* forward = meant_forward(panel, target, &row))
+    set_enabled(panel, row, forward, false);
+}
+
+// What a key does: a menu that has been open for a while means what it says.
+void turn_on_or_off(Panel& panel, GVariant* target) {
+  const Row* row = nullptr;
+  if (const ForwardRow* forward = meant_forward(panel, target, &row))
+    set_enabled(panel, row, forward, forward->forward.state == ForwardState::disabled);
 }
 
 struct Removal {
@@ -292,8 +307,9 @@ constexpr Entry entries[] = {
     {"disallow", "s", disallow},
     {"remove", "s", remove},
     {"edit", "s", edit},
-    {"enable", "s", set_enabled},
-    {"disable", "s", set_enabled},
+    {"enable", "s", enable},
+    {"disable", "s", disable},
+    {"turn-on-or-off", "s", turn_on_or_off},
     {"forward", "s", forward},
     {"add", "s", add},
     {"automatic", "(sb)", set_automatic},

@@ -105,6 +105,12 @@ struct Content {
   std::map<std::string, const PortView*> port_of_forward;  // by the forward's id
 };
 
+// Its place among the others of its machine. One that is disabled keeps it.
+auto place_of(const ForwardView& forward) {
+  return std::tuple(forward.host_port ? forward.host_port : forward.requested_port,
+                    forward.guest_port, std::string_view(forward.id));
+}
+
 class Builder {
  public:
   Builder(std::size_t source, std::string name, const Inventory& inventory, const Search& search,
@@ -126,8 +132,7 @@ class Builder {
     if (content.forwards.empty() && content.ports.empty() && whole)
       add("empty", path, path, NoteRow{NoteRow::Kind::empty, domain.guest_agent_reason});
     std::ranges::sort(content.forwards, [](const auto& a, const auto& b) {
-      return std::tie(a.second->host_port, a.second->guest_port, a.second->id) <
-             std::tie(b.second->host_port, b.second->guest_port, b.second->id);
+      return place_of(*a.second) < place_of(*b.second);
     });
     for (const auto& [forward_path, forward] : content.forwards) {
       ForwardRow row{*forward, {}, {}, domain.persistent, false};

@@ -57,6 +57,16 @@ TEST_F(Remove, WhatIsLiveOnlyDoesNotComeBack) {
   EXPECT_EQ(removed(), "tcp:8080:80~ ");
 }
 
+TEST_F(Remove, OfASavedDomainItCountsLater) {
+  DomainView saved{uuid1, "web", {}, false, true, {}};
+  saved.saved = true;
+  daemon_.model.change(saved);
+  EXPECT_EQ(
+      run({"remove", "web", "games", "--config"}).err,
+      "virt-forward: \"web\" is saved, and its next start goes on as it was then: this counts "
+      "from a start after that (virsh managedsave-remove web gives the saved state up)\n");
+}
+
 TEST_F(Remove, AllOfTheScope) {
   EXPECT_EQ(run({"remove", "web", "--all"}).status, 0);
   EXPECT_EQ(removed(), "games tcp:8080:80 ");

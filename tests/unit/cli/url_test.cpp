@@ -56,7 +56,12 @@ TEST_F(Url, NoneIsStatusThreeWithTheReason) {
   daemon_.model.add(fake_domain(uuid2, "empty"));
   EXPECT_EQ(run({"url", "empty"}).status, 3);
   daemon_.model.change(DomainView{uuid2, "empty", {}, false, true, {}});
-  EXPECT_NE(run({"url", "empty"}).err.find("does not run"), std::string::npos);
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"url", "empty"}, {"url", "empty", "ssh"}}) {
+    const ProgramResult stopped = run(command);
+    EXPECT_EQ(stopped.status, 4);
+    EXPECT_NE(stopped.err.find("does not run"), std::string::npos);
+  }
 }
 
 TEST_F(Url, CopiesByTheDesktopsProgram) {

@@ -105,6 +105,19 @@ TEST_F(ForwardEditorTest, AnAdditionOfWhichOneSideFailsIsTakenBackBeforeItIsAnsw
   EXPECT_FALSE(ports.is_bound(2222));
 }
 
+// Until the relay has said what it holds nothing can be bound.
+TEST_F(ForwardEditorTest, AnAdditionWaitsForTheFirstAnswerOfTheRelay) {
+  relay.is_ready = false;
+  begin(web_);
+  std::optional<Result<Controller::Added>> outcome;
+  editor.add_forwards(uuid, {{{"guest-port", "81"}, {"host-port", "8081"}}}, {},
+                      [&](auto done) { outcome = std::move(done); });
+  EXPECT_FALSE(outcome);
+  relay.is_ready = true;
+  reconciler.relay_ready({});
+  EXPECT_TRUE(wait(outcome));
+}
+
 TEST_F(ForwardEditorTest, ManyAreAddedAtOnce) {
   begin(web_);
   const auto added = add({{{"guest-port", "22"}, {"host-port", "2222"}},

@@ -70,6 +70,13 @@ TEST_F(ReconcilerTest, APausedDomainsForwardsSayThatNobodyAnswers) {
   EXPECT_EQ(view("web-uuid", id_).state, ForwardState::no_listener) << "somebody answered";
 }
 
+TEST_F(ReconcilerTest, ACommandToPasteHasTheNameInQuotes) {
+  DomainSnapshot paused = running("a;id", simple_);
+  paused.paused = true;
+  reconciler.resynced({paused});
+  EXPECT_THAT(view("a;id-uuid", id_).reason, HasSubstr("(virsh resume 'a;id')"));
+}
+
 // Invariant 9.
 TEST_F(ReconcilerTest, TheSameNewsAgainDoesNothing) {
   reconciler.resynced({running("web", simple_)});
@@ -226,7 +233,8 @@ TEST_F(ReconcilerTest, ASavedDomainGoesOnWithWhatItHad) {
   reconciler.domain_changed(domain);
   EXPECT_TRUE(table.domain("web-uuid")->saved);
   EXPECT_EQ(view("web-uuid", id_).state, ForwardState::inactive);
-  EXPECT_THAT(view("web-uuid", id_).reason, HasSubstr("is saved: it goes on with the forwards"));
+  EXPECT_THAT(view("web-uuid", id_).reason,
+              HasSubstr("is saved: this counts from the start after"));
 }
 
 TEST_F(ReconcilerTest, WhatTheNextStartHasDisabledIsShownSo) {

@@ -71,6 +71,14 @@ TEST_F(PanelRows, AreRunningDomainsByNameWithForwardsByHostPort) {
                                        "forward 0 /f1", "port 0 /p2"));
 }
 
+TEST_F(PanelRows, StayWhereTheyAreWhenTheyAreDisabled) {
+  const auto before = keys(all());
+  ForwardView& disabled = inventory.forwards.at("/f1");
+  disabled.state = ForwardState::disabled;
+  disabled.requested_port = std::exchange(disabled.host_port, std::nullopt);
+  EXPECT_EQ(keys(all()), before);
+}
+
 TEST_F(PanelRows, TellOfAForwardWhatItsPortKnows) {
   const auto shown = all();
   const auto& row = std::get<ForwardRow>(shown[3].content);
