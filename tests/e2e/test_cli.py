@@ -18,7 +18,7 @@ def test_session_of_a_user(daemon, guest):
     assert stored.stdout == "" and "next start" in stored.stderr
     assert Cli("list").stdout.count("\n") == 1
     assert "inactive" in Cli("list", "--all").stdout
-    assert Cli("url", "web", check=False).status == 3
+    assert Cli("url", "web", check=False).status == 4
 
     with Watch("web") as watch:
         web.start()
